@@ -90,3 +90,40 @@ export const CONTAINER_FANOUT = 128;
 export const CONTAINER_POINTER_BYTES = 32;
 export const CONTAINER_POINTER_PVBN = 0; // u64
 export const CONTAINER_POINTER_STORED = 8; // hash
+/** Pointer to a free-list node or a map root: an inner pointer; the container root: a container pointer. */
+export const FREE_LIST_ENTRY_BYTES = 32; // vvbn u64, birth u64 (cp), stored hash; level + 1 in the top byte of birth's high word
+export const FREE_LIST_HEADER_BYTES = 64; // next vvbn u64, next stored hash, count u32, magic u32
+export const FREE_LIST_MAGIC = 0x4656524d; // "MRVF"
+export const FREE_LIST_ENTRIES = 126;
+
+// ---------------------------------------------------------------------------------------------------------
+// Run summary: the last blocks of a run. Each part: a header, then records for the run's blocks in order.
+export const SUMMARY_MAGIC = 0x5356524d; // "MRVS"
+export const SUMMARY_CHECKSUM = 0; // u64, XXH3-64 of the block's bytes 8..4096
+export const SUMMARY_MAGIC_AT = 8; // u32
+export const SUMMARY_VERSION = 12; // u32
+export const SUMMARY_FIRST_STRIPE = 16; // u64
+export const SUMMARY_COMMIT = 24; // u64
+export const SUMMARY_ROWS = 32; // u32
+export const SUMMARY_BLOCKS = 36; // u32, described blocks in the whole run (the summary itself not counted)
+export const SUMMARY_PART = 40; // u32, which part this is
+export const SUMMARY_PARTS = 44; // u32
+export const SUMMARY_VOLUME_ID = 48; // 16 bytes
+export const SUMMARY_HEADER_BYTES = 64;
+export const SUMMARY_RECORD_BYTES = 32; // kind u8, level u8, zero u16, zero u32, id u64, hash
+export const SUMMARY_RECORDS = 126;
+export const RECORD_KIND_DATA = 1; // id is the vvbn
+export const RECORD_KIND_MAP = 2; // a block-map node; id is the vvbn
+export const RECORD_KIND_FREE_LIST = 3; // id is the vvbn
+export const RECORD_KIND_CONTAINER = 4; // a container node of `level`; id is its index
+
+// ---------------------------------------------------------------------------------------------------------
+// Member: superblocks (2 slots), segment table (2 slots a page), stripes, superblocks (2 slots) at the end.
+export const SUPERBLOCK_BYTES = 8192;
+export const SUPERBLOCK_SLOTS = 2;
+export const SEGMENT_TABLE_OFFSET = 16384;
+export const SUPERBLOCK_MAGIC = 0x4256524d; // "MRVB"
+export const SEGMENT_PAGE_MAGIC = 0x5456524d; // "MRVT"
+export const SEGMENT_PAGE_HEADER_BYTES = 64; // checksum u64, magic u32, version u32, page u32, count u32, commit u64, volume id
+export const SEGMENT_ENTRY_BYTES = 32; // live u32, written u32, members u32, k u8, m u8, state u8, zero
+export const SEGMENT_PAGE_ENTRIES = 126;
