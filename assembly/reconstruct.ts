@@ -28,10 +28,9 @@ import {
   WORK_OUTPUTS_OFFSET,
   WORK_UNITS_OFFSET,
   ZERO_PAGE_BYTES,
-  ZERO_PAGE_OFFSET,
 } from "./layout";
 import { addProduct, addTo, scale } from "./line";
-import { encodePQ, encodePQR, encodeRow } from "./parity";
+import { encodeRows, zerosAt } from "./parity";
 import { promised } from "./promise";
 
 const WORK: usize = WORK_UNITS_OFFSET;
@@ -48,13 +47,23 @@ export function reconstruct(units: usize, k: u32, m: u32, lostMask: u32, bytes: 
     for (let from: usize = 0; from < bytes; from += ZERO_PAGE_BYTES) {
       const to: usize = min<usize>(from + ZERO_PAGE_BYTES, bytes);
       pointAt(units, k, lostMask, lost, from);
-      computeSyndromes(k, lost, from, to);
+      encodeRows(rowMask(lost), WORK, k, OUTPUTS, from, to);
       addParity(units, k, lost, from, to);
       eliminate(lost, from, to - from);
     }
   }
-  for (let row: u32 = 0; row < m; row++) {
-    if ((lostMask >> (k + row)) & 1) encodeRow(row, units, k, pointer(units, k + row), 0, bytes);
+  const lostRows = lostMask >> k;
+  if (lostRows != 0) encodeLost(units, k, lostRows, bytes);
+}
+
+/** Encodes the lost parity again; all data is there. */
+function encodeLost(units: usize, k: u32, lostRows: u32, bytes: usize): void {
+  let count: u32 = 0;
+  for (let row: u32 = 0; row < <u32>PARITY_UNITS_MAX; row++) {
+    if ((lostRows >> row) & 1) setPointer(OUTPUTS, count++, pointer(units, k + row));
+  }
+  for (let from: usize = 0; from < bytes; from += ZERO_PAGE_BYTES) {
+    encodeRows(lostRows, units, k, OUTPUTS, from, min<usize>(from + ZERO_PAGE_BYTES, bytes));
   }
 }
 
@@ -91,20 +100,16 @@ function listRows(k: u32, lostMask: u32, lost: u32): void {
 function pointAt(units: usize, k: u32, lostMask: u32, lost: u32, from: usize): void {
   for (let unit: u32 = 0; unit < k; unit++) {
     const isLost = (lostMask >> unit) & 1;
-    setPointer(WORK, unit, isLost ? <usize>ZERO_PAGE_OFFSET - from : pointer(units, unit));
+    setPointer(WORK, unit, isLost ? zerosAt(from) : pointer(units, unit));
   }
   for (let j: u32 = 0; j < lost; j++) setPointer(OUTPUTS, j, pointer(units, number(LOST_OFFSET, j)));
 }
 
-function computeSyndromes(k: u32, lost: u32, from: usize, to: usize): void {
-  const first = pointer(OUTPUTS, 0);
-  const second = pointer(OUTPUTS, 1);
-  if (lost == 3) return encodePQR(WORK, k, first, second, pointer(OUTPUTS, 2), from, to);
-  const isPQ = lost == 2 && number(ROWS_OFFSET, 0) == 0 && number(ROWS_OFFSET, 1) == 1;
-  if (isPQ) return encodePQ(WORK, k, first, second, from, to);
-  for (let j: u32 = 0; j < lost; j++) {
-    encodeRow(number(ROWS_OFFSET, j), WORK, k, pointer(OUTPUTS, j), from, to);
-  }
+/** Bit r is set when parity row r is one of those in use. */
+function rowMask(lost: u32): u32 {
+  let mask: u32 = 0;
+  for (let j: u32 = 0; j < lost; j++) mask |= 1 << number(ROWS_OFFSET, j);
+  return mask;
 }
 
 function addParity(units: usize, k: u32, lost: u32, from: usize, to: usize): void {

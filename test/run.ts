@@ -100,7 +100,7 @@ async function runInChild(file: string, name: string): Promise<Report> {
 
 /** Bare uvu hides its failures from us; so that nobody trusts such a file, it is red. */
 function bareUvu(file: string): (Outcome & { output: string }) | undefined {
-  if (!/from\s+["']uvu["']/.test(readFileSync(file, "utf8"))) return undefined;
+  if (!/^\s*import[^;]*from\s+["']uvu["']/m.test(readFileSync(file, "utf8"))) return undefined;
   const problems = ['imports "uvu": import suite, assert and skip from test/support/harness.ts instead'];
   return { passed: 0, failed: 0, skips: [], problems, output: "" };
 }

@@ -53,10 +53,8 @@ export class Arena {
     const view = this.#take(bytes);
     if (view !== undefined) return view;
     const largest = this.#free.reduce((most, range) => Math.max(most, range.bytes), 0);
-    throw new MirrorvolError(
-      "ERR_ARENA_FULL",
-      `arena: no room for ${bytes} bytes: ${this.#freeBytes} of ${this.#capacityBytes} are free, ${largest} in one piece`,
-    );
+    const state = `${this.#freeBytes} of ${this.#capacityBytes} are free, ${largest} in one piece`;
+    throw new MirrorvolError("ERR_ARENA_FULL", `arena: no room for ${bytes} bytes: ${state}`);
   }
 
   /** Gives back exactly what allocate or lease handed out, and serves the leases that wait for it. */
