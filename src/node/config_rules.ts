@@ -7,12 +7,15 @@
 //   mirrors    a volume that starts as a mirror needs "listen" and has no mirror of its own; no two volumes
 //              go to the same volume of the same node
 import { DATA_UNITS_MAX, LOG_HALF_COUNT, MEMBERS_MAX } from "../../assembly/format.ts";
+import { halfPath } from "../log/copies.ts";
+import { HALF_BYTES_MAX } from "../log/location.ts";
 import type { NodeConfig, VolumeEntry } from "./config.ts";
 import type { ConfigFault } from "./config_schema.ts";
 import { formatSize, isLoopback, parseHostPort, parseSocket, SOCKET_PATH_MAX } from "./units.ts";
 
 /** A half holds its header and two of the largest entries; less could never take a write of full size. */
 const LOG_BYTES_MIN = LOG_HALF_COUNT * 1024 ** 2 * 2;
+const LOG_BYTES_MAX = LOG_HALF_COUNT * HALF_BYTES_MAX;
 
 export function checkRules(config: NodeConfig, faults: ConfigFault[]): void {
   for (const [name, entry] of config.volumes) {
@@ -44,6 +47,7 @@ function checkGeometry(name: string, { volume }: VolumeEntry, faults: ConfigFaul
     );
   }
   if (volume.logBytes < LOG_BYTES_MIN) fault("logSize", `expected at least ${formatSize(LOG_BYTES_MIN)}`);
+  if (volume.logBytes > LOG_BYTES_MAX) fault("logSize", `expected at most ${formatSize(LOG_BYTES_MAX)}`);
 }
 
 function checkRole(
@@ -77,12 +81,14 @@ function checkPaths(config: NodeConfig, faults: ConfigFault[]): void {
   see(config.admin, ["admin"], "admin");
   see(config.nbd === null ? null : parseSocket(config.nbd), ["nbd"], "nbd");
   for (const [name, { volume }] of config.volumes) {
-    for (const key of ["members", "log"] as const) {
-      const paths = volume[key];
-      paths.forEach((path: string, index: number) => {
-        see(path, ["volumes", name, key, index], `volumes.${name}.${key}[${index}]`);
-      });
-    }
+    const at = (key: string, index: number) => `volumes.${name}.${key}[${index}]`;
+    volume.members.forEach((path, index) => {
+      see(path, ["volumes", name, "members", index], at("members", index));
+    });
+    volume.log.forEach((prefix, index) => {
+      const files = Array.from({ length: LOG_HALF_COUNT }, (_, slot) => halfPath(prefix, slot));
+      for (const path of [prefix, ...files]) see(path, ["volumes", name, "log", index], at("log", index));
+    });
   }
 }
 

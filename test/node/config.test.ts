@@ -123,6 +123,8 @@ const BAD: [path: string, value: unknown, named: string][] = [
   ],
   [`${orders}.log`, ["/ssd0/orders"], "volumes.orders.log[0]: /ssd0/orders is already used by"],
   [`${orders}.log`, ["/x", "/x"], "volumes.orders.log[1]: /x is already used by volumes.orders.log[0]"],
+  [`${orders}.log`, ["/x", "/x.3"], "volumes.orders.log[1]: /x.3 is already used by volumes.orders.log[0]"],
+  [`${orders}.logSize`, "65GiB", "volumes.orders.logSize: expected at most 64GiB"],
   [`${orders}.parity`, 4, "volumes.orders.parity: expected a whole number from 0 to 3"],
   [`${orders}.parity`, 3, "volumes.orders.parity: 3 members carry a parity of at most 2"],
   [
