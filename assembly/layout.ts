@@ -10,7 +10,6 @@
 //   720     12     the lost data units, row for row
 //   736     12     the surviving parity rows that restore them
 //   752     9      the matrix that is eliminated, one byte an element
-//   768     64     the data pointers of one encoding, filled up to groups of four
 //   4096    4096   the zero page: reads as zeros for ever
 //   8192    65536  staging, for data that lies outside this memory
 //
@@ -26,7 +25,6 @@ export const WORK_OUTPUTS_OFFSET = 704;
 export const LOST_OFFSET = 720;
 export const ROWS_OFFSET = 736;
 export const MATRIX_OFFSET = 752;
-export const GROUPS_OFFSET = 768;
 export const ZERO_PAGE_OFFSET = 4096;
 export const ZERO_PAGE_BYTES = 4096;
 export const STAGING_OFFSET = 8192;

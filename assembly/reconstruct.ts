@@ -28,9 +28,10 @@ import {
   WORK_OUTPUTS_OFFSET,
   WORK_UNITS_OFFSET,
   ZERO_PAGE_BYTES,
+  ZERO_PAGE_OFFSET,
 } from "./layout";
 import { addProduct, addTo, scale } from "./line";
-import { encodeRows, zerosAt } from "./parity";
+import { encodeRows } from "./parity";
 import { promised } from "./promise";
 
 const WORK: usize = WORK_UNITS_OFFSET;
@@ -62,9 +63,7 @@ function encodeLost(units: usize, k: u32, lostRows: u32, bytes: usize): void {
   for (let row: u32 = 0; row < <u32>PARITY_UNITS_MAX; row++) {
     if ((lostRows >> row) & 1) setPointer(OUTPUTS, count++, pointer(units, k + row));
   }
-  for (let from: usize = 0; from < bytes; from += ZERO_PAGE_BYTES) {
-    encodeRows(lostRows, units, k, OUTPUTS, from, min<usize>(from + ZERO_PAGE_BYTES, bytes));
-  }
+  encodeRows(lostRows, units, k, OUTPUTS, 0, bytes);
 }
 
 function pointer(table: usize, index: u32): usize {
@@ -100,7 +99,7 @@ function listRows(k: u32, lostMask: u32, lost: u32): void {
 function pointAt(units: usize, k: u32, lostMask: u32, lost: u32, from: usize): void {
   for (let unit: u32 = 0; unit < k; unit++) {
     const isLost = (lostMask >> unit) & 1;
-    setPointer(WORK, unit, isLost ? zerosAt(from) : pointer(units, unit));
+    setPointer(WORK, unit, isLost ? <usize>ZERO_PAGE_OFFSET - from : pointer(units, unit));
   }
   for (let j: u32 = 0; j < lost; j++) setPointer(OUTPUTS, j, pointer(units, number(LOST_OFFSET, j)));
 }
