@@ -125,7 +125,7 @@ function eliminate(lost: u32, from: usize, bytes: usize): void {
     const pivot = pointer(OUTPUTS, column) + from;
     const factor = inverse(element(column, column));
     scaleRow(column, lost, factor);
-    scale(pivot, factor, bytes);
+    scale(pivot, ZERO_PAGE_OFFSET, factor, bytes);
     for (let row: u32 = 0; row < lost; row++) {
       const c = element(row, column);
       if (row == column || c == 0) continue;
