@@ -41,13 +41,13 @@ const COMMANDS = {
   },
   promote: {
     usage: "promote --config FILE VOLUME [--force]",
-    about: "make a mirror the source; done when the volume is served",
+    about: "make a mirror the source; done when it is served",
     options: ["config", "force"],
     help: "Refused while the source is connected, or when the mirror is known not to be in sync: --force overrides.",
   },
   inspect: {
     usage: "inspect superblock|log|map PATH... [--json]",
-    about: "look into members and log files, offline, reading only",
+    about: "look into members and logs, offline, reading only",
     options: ["json"],
     help: "superblock: one member a PATH. log: log files, or the prefix of a copy. map: all members of one volume.",
   },

@@ -1,7 +1,7 @@
 // What the keys of the configuration mean for one another. Each rule adds faults that name the key to change;
 // none of them looks at the disk.
 //
-//   geometry   1 <= data units <= 15, data units + parity <= members <= 24
+//   geometry   1 <= data units <= 15, data units + parity <= members <= 24, and members and log large enough
 //   paths      no path twice in the whole file, in whatever way it is written
 //   listening  beyond loopback only with a secret; NBD, which has none, only when that is said
 //   mirrors    a volume that starts as a mirror needs "listen" and has no mirror of its own; no two volumes
@@ -9,17 +9,21 @@
 import { DATA_UNITS_MAX, LOG_HALF_COUNT, MEMBERS_MAX } from "../../assembly/format.ts";
 import { halfPath } from "../log/copies.ts";
 import { HALF_BYTES_MAX } from "../log/location.ts";
+import { geometryOf } from "../volume/config.ts";
 import type { NodeConfig, VolumeEntry } from "./config.ts";
 import type { ConfigFault } from "./config_schema.ts";
 import { formatSize, isLoopback, parseHostPort, parseSocket, SOCKET_PATH_MAX } from "./units.ts";
 
 /** A half holds its header and two of the largest entries; less could never take a write of full size. */
 const LOG_BYTES_MIN = LOG_HALF_COUNT * 1024 ** 2 * 2;
+const LOG_COPIES_MAX = 4;
 const LOG_BYTES_MAX = LOG_HALF_COUNT * HALF_BYTES_MAX;
 
 export function checkRules(config: NodeConfig, faults: ConfigFault[]): void {
   for (const [name, entry] of config.volumes) {
+    const before = faults.length;
     checkGeometry(name, entry, faults);
+    if (faults.length === before) checkSizes(name, entry, faults);
     checkRole(name, entry, config, faults);
   }
   checkPaths(config, faults);
@@ -46,8 +50,19 @@ function checkGeometry(name: string, { volume }: VolumeEntry, faults: ConfigFaul
       `a stripe has at most ${DATA_UNITS_MAX} data units: say how many, the rest are spares`,
     );
   }
+  if (volume.log.length > LOG_COPIES_MAX) fault("log", `expected at most ${LOG_COPIES_MAX} copies`);
   if (volume.logBytes < LOG_BYTES_MIN) fault("logSize", `expected at least ${formatSize(LOG_BYTES_MIN)}`);
   if (volume.logBytes > LOG_BYTES_MAX) fault("logSize", `expected at most ${formatSize(LOG_BYTES_MAX)}`);
+}
+
+/** What the engine derives from it all: members too small for the maps, above all. */
+function checkSizes(name: string, { volume }: VolumeEntry, faults: ConfigFault[]): void {
+  try {
+    geometryOf(volume);
+  } catch (error) {
+    const keys = ["volumes", name, ...(volume.memberBytes === undefined ? [] : ["memberSize"])];
+    faults.push({ keys, expected: (error as Error).message });
+  }
 }
 
 function checkRole(

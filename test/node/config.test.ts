@@ -134,6 +134,8 @@ const BAD: [path: string, value: unknown, named: string][] = [
   ],
   [`${orders}.dataUnits`, 0, "volumes.orders.dataUnits: expected a whole number"],
   [`${orders}.memberSize`, "1kB", "volumes.orders.memberSize: expected a size"],
+  [`${orders}.memberSize`, "64KiB", 'volumes.orders.memberSize: volume "orders": the members are too small'],
+  [`${orders}.log`, ["/a", "/b", "/c", "/d", "/e"], "volumes.orders.log: expected at most 4 copies"],
   [`${orders}.logSize`, "64KiB", "volumes.orders.logSize: expected at least 8MiB"],
   [`${orders}.cpInterval`, "soon", "volumes.orders.cpInterval: expected a duration"],
   [`${orders}.cpInterval`, 0, "volumes.orders.cpInterval: expected a duration"],
