@@ -22,7 +22,7 @@ export interface NbdLimits {
   readonly lingerMs: number;
 }
 
-export const DEFAULT_LIMITS: NbdLimits = {
+const DEFAULT_LIMITS: NbdLimits = {
   connectionsMax: 64,
   handshakeMs: 10_000,
   optionCountMax: 128,

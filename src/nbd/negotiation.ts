@@ -129,7 +129,7 @@ export class Negotiation {
  * Several connections may share an export: a write is answered when it is durable, so a flush on one
  * connection covers the completed writes of all.
  */
-export function transmissionFlags(device: BlockDevice): number {
+function transmissionFlags(device: BlockDevice): number {
   const flags = TRANSMISSION_FLAG;
   const always = flags.hasFlags | flags.sendFlush | flags.sendFua | flags.canMultiConn;
   const changing = flags.sendTrim | flags.sendWriteZeroes;

@@ -10,11 +10,11 @@
 //                              <-   magic32 flags16 command16 cookie64 offset64 length32 [payload]
 //   magic32 error32 cookie64 [data]        ->                               (in any order)
 
-export const NBD_MAGIC = [0x4e42444d, 0x41474943] as const;
+const NBD_MAGIC = [0x4e42444d, 0x41474943] as const;
 export const OPTION_MAGIC = [0x49484156, 0x454f5054] as const;
-export const OPTION_REPLY_MAGIC = [0x0003e889, 0x045565a9] as const;
+const OPTION_REPLY_MAGIC = [0x0003e889, 0x045565a9] as const;
 export const REQUEST_MAGIC = 0x25609513;
-export const SIMPLE_REPLY_MAGIC = 0x67446698;
+const SIMPLE_REPLY_MAGIC = 0x67446698;
 
 export const HANDSHAKE_FLAG = { fixedNewstyle: 1, noZeroes: 2 } as const;
 

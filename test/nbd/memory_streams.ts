@@ -50,8 +50,12 @@ export class MemoryWire implements Wire {
     if (!this.#isClosed) this.server.arrive(data.slice());
   }
 
-  stall(isStalled: boolean): void {
-    this.isStalled = isStalled;
+  pause(): void {
+    this.isStalled = true;
+  }
+
+  resume(): void {
+    this.isStalled = false;
     this.server.flush();
   }
 

@@ -224,13 +224,13 @@ test("a client that does not read its answers is not read from", async () => {
   const { connect } = await served();
   const client = connect();
   await client.greet();
-  client.wire.stall(true);
+  client.wire.pause();
   for (let count = 0; count < 100; count++) client.sendOption(LIST);
   await settle();
   assert.ok(client.wire.server.isPaused);
   // One answer of two parts, however many questions.
   assert.ok(client.wire.server.bufferedBytes < 100);
-  client.wire.stall(false);
+  client.wire.resume();
   for (let count = 0; count < 100; count++) {
     assert.is((await client.optionReply()).type, 2);
     assert.is((await client.optionReply()).type, ACK);

@@ -6,6 +6,8 @@ import { connect as connectSocket, type Socket } from "node:net";
 export interface Wire {
   send(data: Uint8Array): void;
   close(): void;
+  /** Stops reading: what the server sends piles up there. */
+  pause(): void;
   onData: (data: Uint8Array) => void;
   onClose: () => void;
 }
@@ -220,6 +222,7 @@ export function connectWire(address: string): Promise<Wire> {
   const wire: Wire = {
     send: (data) => void socket.write(data),
     close: () => socket.destroy(),
+    pause: () => void socket.pause(),
     onData: () => {},
     onClose: () => {},
   };
