@@ -84,8 +84,9 @@ export class Members {
     const disk = this.diskAt(slot);
     if (disk === null) return batch.map(() => MEMBER_MISSING);
     const results = await disk.submit(batch);
-    const errorCount = results.reduce((count, error) => count + (error === null ? 0 : 1), 0);
-    if (errorCount > 0 && this.#disks[slot] === disk) this.#errors[slot]!.readErrors += errorCount;
+    for (const error of results) {
+      if (error !== null && this.#disks[slot] === disk) this.#errors[slot]!.readErrors++;
+    }
     return results;
   }
 

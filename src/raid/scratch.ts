@@ -7,6 +7,7 @@
 
 import { BLOCK_BYTES } from "../../assembly/format.ts";
 import type { Arena } from "../kernel/arena.ts";
+import { assert } from "../kernel/errors.ts";
 
 export class Scratch {
   readonly #arena: Arena;
@@ -38,6 +39,7 @@ export class Scratch {
 
   /** Runs `work` alone on the reserve, first come first served. */
   withReserve<T>(work: (memory: Uint8Array) => Promise<T>): Promise<T> {
+    assert(!this.#isClosed, "raid: the group is closed");
     const result = this.#turn.then(() => work(this.#reserve));
     this.#turn = result.catch(() => {});
     return result;

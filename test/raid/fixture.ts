@@ -35,7 +35,11 @@ export class Fixture {
   readonly corrupt: { pvbn: number; reason: string }[] = [];
   /** May be changed between runs. */
   geometry: SegmentGeometry;
+  /** Segments that have another. */
+  readonly geometryOf = new Map<number, SegmentGeometry>();
   group!: RaidGroup;
+  /** The group before this one has given its memory back. */
+  closed: Promise<void> = Promise.resolve();
   #seed = 1;
 
   private constructor(options: FixtureOptions) {
@@ -58,7 +62,7 @@ export class Fixture {
 
   /** A group over the same disks, without those of a bitmap. */
   reopen(missing: number): RaidGroup {
-    this.group?.close();
+    this.closed = this.group?.close() ?? this.closed;
     this.failed.length = 0;
     this.corrupt.length = 0;
     this.group = new RaidGroup({
@@ -66,7 +70,7 @@ export class Fixture {
       disks: this.disks.map((disk, slot) => (missing & (1 << slot) ? null : disk)),
       dataOffset: DATA_OFFSET,
       segmentStripes: SEGMENT_STRIPES,
-      geometryOf: () => this.geometry,
+      geometryOf: (segment) => this.geometryOf.get(segment) ?? this.geometry,
       onMemberFailed: (slot, error) => this.failed.push({ slot, error }),
       onCorruption: (pvbn, reason) => this.corrupt.push({ pvbn, reason }),
     });
@@ -91,10 +95,12 @@ export class Fixture {
 
   /** Writes `count` blocks from a stripe on; their pvbns. */
   async write(firstStripe: number, rows: number, count: number): Promise<number[]> {
-    const run = await this.group.beginRun(Math.floor(firstStripe / SEGMENT_STRIPES), firstStripe, rows);
+    const segment = Math.floor(firstStripe / SEGMENT_STRIPES);
+    const { k } = this.geometryOf.get(segment) ?? this.geometry;
+    const run = await this.group.beginRun(segment, firstStripe, rows);
     try {
       const pvbns = this.fill(run, count);
-      assert.is(await run.write(), Math.ceil(count / this.geometry.k));
+      assert.is(await run.write(), Math.ceil(count / k));
       return pvbns;
     } finally {
       run.release();

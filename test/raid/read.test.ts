@@ -43,6 +43,21 @@ test("every set of up to m lost members, every geometry up to 15+3: all blocks c
   assert.is(sharedKernel.arena.freeBytes, free, "all memory is back");
 });
 
+test("a member that was missing and comes back during a repair has no corruption either", async () => {
+  const fixture = await Fixture.make({ slots: 3, geometry: plain(2, 1) });
+  const pvbns = await fixture.write(0, 4, 8);
+  fixture.reopen(0b001);
+  for (const disk of fixture.disks.slice(1)) {
+    disk.judge = ({ kind }) => {
+      if (kind === "read" && !(fixture.group.present & 1)) fixture.group.addMember(0, fixture.disks[0]!);
+      return null;
+    };
+  }
+  await fixture.check(pvbns.filter((pvbn) => slotOf(pvbn) === 0));
+  assert.is(fixture.group.present, 0b111);
+  assert.equal(fixture.corrupt, []);
+});
+
 test("one member too many: an error that names the block, never data", async () => {
   for (const { k, m } of [
     { k: 1, m: 0 },
@@ -241,12 +256,52 @@ test("a healthy block costs one disk read, straight into the caller's memory", a
 test("a lost block costs k disk reads, not one from every survivor", async () => {
   const fixture = await Fixture.make({ slots: 7, geometry: plain(4, 3) });
   const pvbns = await fixture.write(0, 7, 28);
-  fixture.reopen(1);
-  for (const pvbn of pvbns.filter((each) => slotOf(each) === 0)) {
-    for (const disk of fixture.disks) disk.forget();
-    await fixture.check([pvbn]);
-    assert.is(fixture.disks.flatMap((disk) => disk.of("read")).length, 4);
+  for (const missing of [0b1, 0b101, 0b1000011]) {
+    fixture.reopen(missing);
+    for (const pvbn of pvbns.filter((each) => slotOf(each) === 0)) {
+      for (const disk of fixture.disks) disk.forget();
+      await fixture.check([pvbn]);
+      assert.is(fixture.disks.flatMap((disk) => disk.of("read")).length, 4);
+      assert.ok(
+        fixture.disks.every((disk) => disk.batches <= 1),
+        "all in one go",
+      );
+    }
   }
+});
+
+test("a long repair takes a bounded piece of the arena, and one batch per member and window", async () => {
+  const fixture = await Fixture.make({ slots: 4, geometry: plain(3, 1) });
+  const pvbns = await fixture.write(0, 40, 120);
+  fixture.reopen(0b1);
+  await fixture.closed;
+  for (const disk of fixture.disks) disk.forget();
+  const { arena } = fixture.kernel;
+  const free = arena.freeBytes;
+  let taken = 0;
+  fixture.disks[1]!.judge = () => {
+    taken = Math.max(taken, free - arena.freeBytes);
+    return null;
+  };
+  await fixture.check(pvbns.filter((pvbn) => slotOf(pvbn) === 0));
+  assert.ok(taken > 0 && taken <= 3 * (4 * 16 + 1) * BLOCK_BYTES, `${taken} bytes`);
+  assert.ok(fixture.disks[1]!.batches === 3, `${fixture.disks[1]!.batches} windows`);
+  assert.is(arena.freeBytes, free);
+});
+
+test("neighbouring stripes of different geometries are repaired each by its own", async () => {
+  const fixture = await Fixture.make({ slots: 6, geometry: plain(4, 2) });
+  fixture.geometryOf.set(1, { k: 4, m: 2, members: 0b111111 });
+  fixture.geometryOf.set(2, { k: 2, m: 1, members: 0b100101 });
+  const pvbns = [...(await fixture.write(70, 10, 40)), ...(await fixture.write(80, 10, 20))];
+  for (const missing of [0b1, 0b100, 0b100000]) {
+    fixture.reopen(missing);
+    await fixture.check(pvbns);
+  }
+  fixture.geometryOf.set(1, { k: 2, m: 1, members: 0b010101 });
+  const narrow = await fixture.write(60, 5, 10);
+  fixture.reopen(0b1);
+  await fixture.check([...narrow, ...pvbns.slice(40)]);
 });
 
 test("many blocks: one batch per member, gaps of parity are read along, far ones are not joined", async () => {
@@ -267,6 +322,10 @@ test("many blocks: one batch per member, gaps of parity are read along, far ones
     assert.is(new Set(stripes).size, stripes.length, "nothing is read twice");
     const runs = stripes.filter((stripe, index) => stripe !== stripes[index - 1]! + 1);
     assert.is(runs.length, 2, `two runs, not ${stripes}`);
+    assert.ok(
+      stripes.every((stripe) => stripe < 10 || stripe >= 25),
+      "nothing is read between them",
+    );
   }
 });
 
