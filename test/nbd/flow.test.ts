@@ -196,11 +196,11 @@ test("close does not wait for ever: not for a device, nor for a client that keep
   const closed = server.close();
   await settle();
   assert.is(server.connections.length, 2);
-  clock.advance(100);
+  await clock.advance(100);
   await settle();
   assert.is(server.connections.length, 1);
   assert.ok(idle.isClosed);
-  clock.advance(200);
+  await clock.advance(200);
   await closed;
   await stuck.closed;
   assert.is(device.abortedCalls, 1);

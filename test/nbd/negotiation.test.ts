@@ -241,10 +241,10 @@ test("a handshake that takes too long ends, a served connection stays", async ()
   const { connect, clock, events, server } = await served({ limits: { handshakeMs: 500 } });
   const slow = connect();
   const done = await connect().go();
-  clock.advance(499);
+  await clock.advance(499);
   await settle();
   assert.not(slow.isClosed);
-  clock.advance(1);
+  await clock.advance(1);
   await slow.closed;
   assert.match(lastEnd(events).reason, "500 ms");
   assert.is((await done.read(0, 1)).errno, 0);

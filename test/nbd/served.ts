@@ -1,39 +1,12 @@
 // A server over streams in memory, with a clock that moves when the test says so.
-import type { Clock, Timer } from "../../src/io/world.ts";
 import type { NbdEvent } from "../../src/nbd/event.ts";
 import type { BlockDevice, ExportDirectory } from "../../src/nbd/export.ts";
 import type { NbdLimits } from "../../src/nbd/limits.ts";
 import { type NbdServer, serveNbd } from "../../src/nbd/server.ts";
+import { ManualClock } from "../support/manual_clock.ts";
 import { MemoryDevice } from "./memory_device.ts";
 import { MemoryStreams, type MemoryWire } from "./memory_streams.ts";
 import { RawClient } from "./raw_client.ts";
-
-export class ManualClock implements Clock {
-  #nowMs = 0;
-  #timers = new Set<{ atMs: number; callback: () => void }>();
-
-  nowMs(): number {
-    return this.#nowMs;
-  }
-
-  get timerCount(): number {
-    return this.#timers.size;
-  }
-
-  setTimer(delayMs: number, callback: () => void): Timer {
-    const timer = { atMs: this.#nowMs + delayMs, callback };
-    this.#timers.add(timer);
-    return { cancel: () => void this.#timers.delete(timer) };
-  }
-
-  advance(delayMs: number): void {
-    this.#nowMs += delayMs;
-    for (const timer of [...this.#timers].sort((a, b) => a.atMs - b.atMs)) {
-      if (timer.atMs > this.#nowMs || !this.#timers.delete(timer)) continue;
-      timer.callback();
-    }
-  }
-}
 
 export function directoryOf(devices: Record<string, BlockDevice>, description?: string): ExportDirectory {
   return {
