@@ -2,7 +2,8 @@
 //
 //   file           size from stat; made exclusively, its folder synced after create and remove
 //   block device   size from /sys/dev/block/MAJOR:MINOR/size (stat says 0); opened for writing with O_EXCL,
-//                  which Linux refuses (ERR_LOCKED) while the device is mounted or another opener holds it so;
+//                  which Linux refuses (ERR_LOCKED) while the device is mounted or another opener holds it so
+//                  (not in Deno, which takes the flag for "make it": there only our own locks keep others out);
 //                  create overwrites it when zeros are asked for, remove leaves it where it is
 //   anything else  refused
 //
@@ -27,6 +28,7 @@ const statFile: (fd: number) => Promise<Stats> = promisify(fs.fstat);
 
 /** Volumes hold other people's data. */
 const FILE_MODE = 0o600;
+const DEVICE_FLAGS = "Deno" in globalThis ? 0 : O_EXCL;
 const ZEROS_BYTES = 1024 * 1024;
 /** Pieces of zeros in one batch, which the disk joins into one call. */
 const ZEROS_BATCH = 4;
@@ -78,7 +80,7 @@ function asNodeDisk(disk: Disk): NodeDisk {
 async function openExisting(path: string, isReadOnly: boolean): Promise<NodeDisk> {
   const { isDevice } = await classify(path);
   const access = isReadOnly ? O_RDONLY : O_RDWR;
-  const exclusive = isDevice && !isReadOnly ? O_EXCL : 0;
+  const exclusive = isDevice && !isReadOnly ? DEVICE_FLAGS : 0;
   const fd = await named(path, "open", openFile(path, access | exclusive));
   try {
     return new NodeDisk({ path, fd, bytes: await sizeOf(fd), isReadOnly });

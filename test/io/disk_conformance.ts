@@ -113,11 +113,11 @@ function registerOperations(test: Suite<object>, make: () => StorageUnderTest): 
       assert.ok(results.every((result) => result === null));
       for (const { kind, offset, buffer } of batch) {
         if (kind === "write") model.set(buffer, offset);
-        else assert.equal(buffer, model.slice(offset, offset + buffer.length), `read at ${offset}`);
+        else assertSame(buffer, model.subarray(offset, offset + buffer.length), `read at ${offset}`);
       }
       if (random.chance(0.2)) await disk.sync();
     }
-    assert.equal(await contentOf(disk), model);
+    assertSame(await contentOf(disk), model, "the whole disk");
     await disk.close();
   });
 
@@ -132,7 +132,7 @@ function registerOperations(test: Suite<object>, make: () => StorageUnderTest): 
     const large = new Uint8Array(9 * KIB * KIB).fill(5);
     const results = await disk.submit([...batch, { kind: "write", offset: 3 * KIB * KIB, buffer: large }]);
     assert.ok(results.length === 1501 && results.every((result) => result === null));
-    assert.equal(await rangeOf(disk, 0, data.length), data);
+    assertSame(await rangeOf(disk, 0, data.length), data, "the small ones");
     assert.ok((await rangeOf(disk, 3 * KIB * KIB, large.length)).every((byte) => byte === 5));
     await disk.close();
   });
@@ -226,6 +226,12 @@ export async function rangeOf(disk: Disk, offset: number, length: number): Promi
 
 function contentOf(disk: Disk): Promise<Uint8Array> {
   return rangeOf(disk, 0, disk.bytes);
+}
+
+/** assert.equal draws the difference of large arrays for minutes. */
+function assertSame(actual: Uint8Array, expected: Uint8Array, what: string): void {
+  const at = actual.findIndex((byte, index) => byte !== expected[index]);
+  assert.ok(actual.length === expected.length && at < 0, `${what}: differs at ${at}`);
 }
 
 export async function errorOf(work: Promise<unknown>): Promise<Error> {
