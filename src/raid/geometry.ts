@@ -19,8 +19,9 @@
 //      2         D8   P    D6   D7              2         P    Q    D8   D9   D10  D11
 //      3         P    D9   D10  D11             3         as stripe 0
 //
-// A pvbn names one unit of one row: stripe * PVBN_STRIDE + slot + 1, so that 0 names none. It stays below 2^53,
-// so it is exact in a double. Slots, not places, are in it: a reader needs no geometry as long as the member is healthy.
+// A pvbn names one unit of one row: stripe * PVBN_STRIDE + slot + 1, so that 0 names none. It stays below
+// 2^53, so it is exact in a double. Slots, not places, are in it: a reader needs no geometry as long as the
+// member is healthy.
 
 import { DATA_UNITS_MAX, MEMBERS_MAX, PARITY_UNITS_MAX, PVBN_STRIDE } from "../../assembly/format.ts";
 import { assert } from "../kernel/errors.ts";

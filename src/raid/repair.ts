@@ -11,8 +11,9 @@
 //   - nothing is written: the owner of a block moves it to a new place (onCorruption tells it to);
 //   - parity is only used to compute, it is never what anybody asks for: requests name data units.
 //
-// Example (3+1, slot 2 missing): D1 of stripe 1 was asked for and failed its checksum on slot 0. Only D0, D2
-// and P could tell what it was, but D0's member is the missing one: two lost, one parity, unrecoverable.
+// Example (3+2, stripe 0 holds D0 D1 D2 P Q on slots 0 to 4, slot 1 is missing): D0 was asked for and failed
+// its checksum. Stage 1 reads D2, P and Q and computes D0 and D1; D0 fits its hash, and the owner is told to
+// move it. Had D2 been wrong as well, no set of two lost units would have given a D0 that fits: unrecoverable.
 
 import { assert, MirrorvolError } from "../kernel/errors.ts";
 import type { Kernel } from "../kernel/kernel.ts";
@@ -56,13 +57,17 @@ class FaultyRow extends WindowRow {
   }
 
   add(fault: Fault): void {
+    this.lost |= 1 << this.unitOf(fault);
+    this.faults.push(fault);
+    this.open.push(fault);
+  }
+
+  unitOf(fault: Fault): number {
     const { pvbn } = fault.request;
     const place = this.layout.slots.indexOf(slotOf(pvbn));
     const unit = place < 0 ? -1 : this.layout.unitAt(this.stripe, place);
     assert(unit >= 0 && unit < this.layout.k, `raid: pvbn ${pvbn} is no data unit of its stripe`);
-    this.lost |= 1 << unit;
-    this.faults.push(fault);
-    this.open.push(fault);
+    return unit;
   }
 
   /** Units that have not been read and are worth trying. */
@@ -162,11 +167,10 @@ export class Repair {
     if (countOf(lost) > row.layout.m) return;
     row.tried++;
     const addresses = window.restoreData(kernel, row, lost);
-    row.open = row.open.filter(({ request }) => {
-      const unit = row.layout.unitAt(row.stripe, row.layout.slots.indexOf(slotOf(request.pvbn)));
-      const block = window.blockAt(addresses[unit]!);
-      if (!reader.isGenuine(request, block)) return true;
-      request.out.set(block);
+    row.open = row.open.filter((fault) => {
+      const block = window.blockAt(addresses[row.unitOf(fault)]!);
+      if (!reader.isGenuine(fault.request, block)) return true;
+      fault.request.out.set(block);
       return false;
     });
   }

@@ -397,6 +397,19 @@ test("an aborted read rejects with the reason, after the disks are done", async 
   abort.abort(reason);
   open();
   await reading;
+  // In the middle of a repair: what was not tried is not called unrecoverable.
+  const late = new AbortController();
+  fixture.reopen(0);
+  const many = await fixture.write(0, 40, 80);
+  fixture.reopen(0b001);
+  fixture.disks[1]!.judge = () => {
+    late.abort(reason);
+    return null;
+  };
+  await fixture.group.read(fixture.requests(many.filter((pvbn) => slotOf(pvbn) === 0)), late.signal).then(
+    () => assert.unreachable(),
+    (error) => assert.is(error, reason),
+  );
 });
 
 test("checkRow sees a wrong unit with any u < m units missing, and counts what it cannot read", async () => {
