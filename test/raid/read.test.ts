@@ -438,6 +438,17 @@ test("checkRow sees a wrong unit with any u < m units missing, and counts what i
   }
 });
 
+test("checkRow counts units that give read errors like those that are missing", async () => {
+  const fixture = await Fixture.make({ slots: 6, geometry: plain(3, 3) });
+  await fixture.write(6, 1, 3);
+  for (const bad of [...subsets(6, 1), ...subsets(6, 2)]) {
+    for (const [slot, disk] of fixture.disks.entries()) {
+      disk.judge = () => (bad & (1 << slot) ? new Error("EIO") : null);
+    }
+    assert.equal(await fixture.group.checkRow(6), { parityOk: true, unreadable: countOf(bad) });
+  }
+});
+
 test("a parity unit is nothing that can be asked for once it has to be reconstructed", async () => {
   const fixture = await Fixture.make({ slots: 3, geometry: plain(2, 1) });
   await fixture.write(0, 1, 2);
