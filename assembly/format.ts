@@ -54,7 +54,7 @@ export const HALF_MAGIC_AT = 8; // u32
 export const HALF_VERSION = 12; // u32
 export const HALF_VOLUME_ID = 16; // 16 bytes
 export const HALF_NUMBER = 32; // u64, counts the halves ever used
-export const HALF_START_SEQUENCE = 40; // u64, of the first entry
+export const HALF_START_SEQUENCE = 40; // u64, of the first entry; 0 in a half that is not in use
 export const HALF_START_CHAIN = 48; // u64, header checksum of the entry before it
 export const HALF_GENERATION_ID = 56; // u64
 export const HALF_GENERATION = 64; // u32
@@ -62,13 +62,15 @@ export const HALF_COPY = 68; // u16, which copy this file belongs to
 export const HALF_COPY_COUNT = 70; // u16
 export const HALF_SLOT = 72; // u16, which of the files of the copy
 export const HALF_SLOT_COUNT = 74; // u16
-export const HALF_RESERVED = 76; // zero to the end of the header
+export const HALF_ZERO = 76; // u32
+export const HALF_FILE_BYTES = 80; // u64, size of this file, the same for all
+export const HALF_RESERVED = 88; // zero to the end of the header
 export const HALF_HEADER_BYTES = 512;
 export const LOG_ENTRIES_OFFSET = 4096;
 export const LOG_HALF_COUNT = 4;
 
 // ---------------------------------------------------------------------------------------------------------
-// RAID: pvbn = stripe * PVBN_STRIDE + member slot. Stripe 0 starts at the member's data offset.
+// RAID: pvbn = stripe * PVBN_STRIDE + member slot + 1 (0 names no block). Stripe 0 starts at the member's data offset.
 export const PVBN_STRIDE = 32;
 export const DATA_UNITS_MAX = 15;
 export const PARITY_UNITS_MAX = 3;

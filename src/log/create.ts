@@ -1,0 +1,60 @@
+// Making a log: every file is written with zeros first, so that later syncs need no metadata, and gets the
+// header of a half that is not in use.
+
+import { LOG_ENTRIES_OFFSET, LOG_HALF_COUNT, SECTOR_BYTES } from "../../assembly/format.ts";
+import { type Disk, type Storage, writeDisk } from "../io/disk.ts";
+import { MirrorvolError } from "../kernel/errors.ts";
+import type { Kernel } from "../kernel/kernel.ts";
+import { halfPath } from "./copies.ts";
+import { ENTRY_BYTES_MAX, SEAL_BYTES } from "./entry_codec.ts";
+import { encodeHalfHeader, UNUSED } from "./half_header.ts";
+import { HALF_BYTES_MAX } from "./location.ts";
+
+export interface CreateLogOptions {
+  readonly kernel: Kernel;
+  readonly volumeId: Uint8Array;
+  /** Size of one file: a quarter of a copy. */
+  readonly halfBytes: number;
+}
+
+export const HALF_BYTES_MIN = LOG_ENTRIES_OFFSET + ENTRY_BYTES_MAX + SEAL_BYTES;
+
+/** Refuses what exists (ERR_EXISTS), and then removes what it made itself. */
+export async function createLog(
+  storage: Storage,
+  prefixes: readonly string[],
+  options: CreateLogOptions,
+): Promise<void> {
+  checkSize(options.halfBytes);
+  const made: Disk[] = [];
+  try {
+    for (let copy = 0; copy < prefixes.length; copy += 1) {
+      for (let slot = 0; slot < LOG_HALF_COUNT; slot += 1) {
+        const disk = await storage.create(halfPath(prefixes[copy]!, slot), options.halfBytes, "zeros");
+        made.push(disk);
+        const file = {
+          volumeId: options.volumeId,
+          copy,
+          copyCount: prefixes.length,
+          slot,
+          fileBytes: options.halfBytes,
+        };
+        await writeDisk(disk, 0, encodeHalfHeader(options.kernel, { ...file, ...UNUSED }));
+        await disk.sync();
+      }
+    }
+  } catch (error) {
+    await Promise.all(made.map((disk) => disk.close()));
+    for (const disk of made) await storage.remove(disk.path);
+    throw error;
+  }
+  await Promise.all(made.map((disk) => disk.close()));
+}
+
+function checkSize(halfBytes: number): void {
+  const isRight =
+    halfBytes % SECTOR_BYTES === 0 && halfBytes >= HALF_BYTES_MIN && halfBytes <= HALF_BYTES_MAX;
+  if (isRight) return;
+  const text = `log: a half of ${halfBytes} bytes; it must be a multiple of ${SECTOR_BYTES} from ${HALF_BYTES_MIN} to ${HALF_BYTES_MAX}`;
+  throw new MirrorvolError("ERR_LOG_SIZE", text);
+}
