@@ -1,0 +1,211 @@
+// From a client's byte range to log entries: whole blocks, partial ones completed first from the newest entry
+// (pending ones included), pieces of at most 1 MiB, each one entry.
+//
+// Completing a partial block may read from the members, and somebody may change the block meanwhile: then it is
+// completed again. The check and the append are one synchronous step.
+import { BLOCK_BYTES, ENTRY_KIND_TRIM, ENTRY_KIND_WRITE, ENTRY_PAYLOAD_MAX } from "../../assembly/format.ts";
+import { MirrorvolError } from "../kernel/errors.ts";
+import { geometryFor } from "../raid/geometry.ts";
+import { cpBlocksMax } from "./config.ts";
+import { segmentsFor } from "./cp_apply.ts";
+import type { VolumeCore } from "./core.ts";
+import type { WriteMode } from "./pending.ts";
+
+export interface AppendRequest {
+  readonly mode: WriteMode;
+  readonly signal?: AbortSignal;
+}
+
+/** Reads one whole block as it is visible now. */
+export type BlockReader = (lba: number, out: Uint8Array, signal?: AbortSignal) => Promise<void>;
+
+/** Half of a CP's reserve; see limitBlocks. */
+const WORST_CPS = 2;
+const TRIM_BLOCKS_PER_ENTRY = 0x7fffffff;
+
+interface Edge {
+  readonly lba: number;
+  readonly block: Uint8Array;
+  readonly version: number;
+}
+
+export class Appender {
+  readonly #core: VolumeCore;
+  readonly #readVisible: BlockReader;
+
+  constructor(core: VolumeCore, readVisible: BlockReader) {
+    this.#core = core;
+    this.#readVisible = readVisible;
+  }
+
+  /** Resolves when the whole range has met its mode. */
+  async write(offset: number, data: Uint8Array, request: AppendRequest): Promise<void> {
+    const acknowledged: Promise<void>[] = [];
+    for (let at = 0; at < data.length; ) {
+      const position = offset + at;
+      const room = ENTRY_PAYLOAD_MAX - (position % BLOCK_BYTES);
+      const piece = data.subarray(at, at + Math.min(room, data.length - at));
+      const appended = await this.#writePiece(position, piece, request).catch((error: unknown) => {
+        for (const promise of acknowledged) promise.catch(() => {});
+        throw error;
+      });
+      acknowledged.push(appended.done);
+      at += piece.length;
+    }
+    await allSettledOrThrow(acknowledged);
+  }
+
+  /** The whole blocks in the range read as zeros from now on. */
+  async trim(offset: number, length: number, request: AppendRequest): Promise<void> {
+    const first = Math.ceil(offset / BLOCK_BYTES);
+    const end = Math.floor((offset + length) / BLOCK_BYTES);
+    const acknowledged: Promise<void>[] = [];
+    for (let lba = first; lba < end; lba += TRIM_BLOCKS_PER_ENTRY) {
+      const count = Math.min(TRIM_BLOCKS_PER_ENTRY, end - lba);
+      const appended = await this.#append(ENTRY_KIND_TRIM, lba, count, null, request, () => true);
+      acknowledged.push(appended!.done);
+    }
+    await allSettledOrThrow(acknowledged);
+  }
+
+  /** The range reads as zeros: whole blocks as a trim, the edges written. */
+  async zero(offset: number, length: number, request: AppendRequest): Promise<void> {
+    const end = offset + length;
+    const head = Math.min(end, Math.ceil(offset / BLOCK_BYTES) * BLOCK_BYTES);
+    const tail = Math.max(head, Math.floor(end / BLOCK_BYTES) * BLOCK_BYTES);
+    if (head > offset) await this.write(offset, new Uint8Array(head - offset), request);
+    if (tail > head) await this.trim(head, tail - head, request);
+    if (end > tail) await this.write(tail, new Uint8Array(end - tail), request);
+  }
+
+  async #writePiece(offset: number, data: Uint8Array, request: AppendRequest): Promise<{ done: Promise<void> }> {
+    const first = Math.floor(offset / BLOCK_BYTES);
+    const count = Math.ceil((offset + data.length) / BLOCK_BYTES) - first;
+    await this.#reserve(first, count);
+    for (;;) {
+      await this.#core.pass(request.signal);
+      const edges = await this.#readEdges(offset, data.length, request.signal);
+      const isCurrent = () => edges.every(({ lba, version }) => this.#versionOf(lba) === version);
+      const parts = edges.length === 0 ? [data] : mergeEdges(offset, data, edges);
+      const appended = await this.#append(ENTRY_KIND_WRITE, first, count, parts, request, isCurrent);
+      if (appended !== null) return appended;
+    }
+  }
+
+  /** null: what the caller prepared is not current any more. The promise is wrapped, so that it is not awaited here. */
+  async #append(
+    kind: number,
+    lba: number,
+    count: number,
+    parts: readonly Uint8Array[] | null,
+    request: AppendRequest,
+    isCurrent: () => boolean,
+  ): Promise<{ done: Promise<void> } | null> {
+    const core = this.#core;
+    const payloadBytes = parts === null ? 0 : count * BLOCK_BYTES;
+    for (;;) {
+      await core.pass(request.signal);
+      if (!isCurrent()) return null;
+      if (core.log.needsSeal(payloadBytes)) {
+        if (!core.seal()) await core.waitForSpace(request.signal);
+        continue;
+      }
+      const appended = core.log.append(kind, lba, count, parts);
+      if (appended === null) {
+        await core.waitForSpace(request.signal);
+        continue;
+      }
+      const { sequence, location, view } = appended;
+      const payload = parts === null ? null : view.subarray(view.length - payloadBytes);
+      const hashes = payload === null ? null : hashesOf(core, payload, count);
+      const done = core.track({ sequence, kind, lba, count, location, mode: request.mode, payload, hashes }, request.signal);
+      core.onAppended?.(appended);
+      core.onWork();
+      return { done };
+    }
+  }
+
+  async #readEdges(offset: number, length: number, signal?: AbortSignal): Promise<Edge[]> {
+    const end = offset + length;
+    const lbas = new Set<number>();
+    if (offset % BLOCK_BYTES !== 0) lbas.add(Math.floor(offset / BLOCK_BYTES));
+    if (end % BLOCK_BYTES !== 0) lbas.add(Math.floor(end / BLOCK_BYTES));
+    const edges: Edge[] = [];
+    for (const lba of lbas) edges.push(await this.#readNewest(lba, signal));
+    return edges;
+  }
+
+  async #readNewest(lba: number, signal?: AbortSignal): Promise<Edge> {
+    const version = this.#versionOf(lba);
+    const block = new Uint8Array(BLOCK_BYTES);
+    const pending = this.#core.pending.newestOf(lba);
+    if (pending === null) await this.#readVisible(lba, block, signal);
+    else if (pending.payload !== null) {
+      const at = (lba - pending.lba) * BLOCK_BYTES;
+      block.set(pending.payload.subarray(at, at + BLOCK_BYTES));
+    }
+    return { lba, block, version };
+  }
+
+  /** Sequence of the newest entry that changed the block; 0 once it is in the image. */
+  #versionOf(lba: number): number {
+    return this.#core.pending.newestOf(lba)?.sequence ?? this.#core.halves.sequenceOf(lba);
+  }
+
+  /** Decides about space before anything is acknowledged: near the limit only overwriting goes on. */
+  async #reserve(lba: number, count: number): Promise<void> {
+    const { store, halves, pending } = this.#core;
+    const dirty = halves.dirtyBlocks + pending.count;
+    if (store.usedBlocks() + dirty + count <= limitBlocks(this.#core)) return;
+    for (let block = lba; block < lba + count; block++) {
+      if (this.#versionOf(block) > 0 || (await store.isMapped(block))) continue;
+      const message = `volume "${this.#core.config.name}" is full: no space on the members for block ${block}`;
+      throw new MirrorvolError("ERR_NO_SPACE", message);
+    }
+  }
+}
+
+/** Blocks that may live on the members before new ones are refused: the reserve keeps CPs and the cleaner able to work. */
+export function limitBlocks(core: VolumeCore): number {
+  const { store } = core;
+  const { dataUnits: k, parityUnits: m, segmentStripes, logHalfBytes } = store.superblock;
+  const dataUnits = geometryFor(store.raid.present, { k, m })?.k ?? 0;
+  const reserve = WORST_CPS * segmentsFor(store, cpBlocksMax(logHalfBytes)) + 1;
+  return Math.floor((store.table.count - reserve) * segmentStripes * dataUnits * 0.97);
+}
+
+export function hashesOf(core: VolumeCore, payload: Uint8Array, count: number): Uint32Array {
+  const hashes = new Uint32Array(count * 4);
+  core.kernel.hashBlocksAt(payload.byteOffset, count, hashes);
+  for (let i = 0; i < count; i++) {
+    const block = payload.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES);
+    if (block[0] === 0 && block[BLOCK_BYTES - 1] === 0 && core.kernel.isZero(block)) hashes.fill(0, i * 4, i * 4 + 4);
+  }
+  return hashes;
+}
+
+/** The blocks that hold the data, with its own bytes over those of the edges. */
+function mergeEdges(offset: number, data: Uint8Array, edges: readonly Edge[]): Uint8Array[] {
+  const first = Math.floor(offset / BLOCK_BYTES);
+  const end = offset + data.length;
+  const last = Math.ceil(end / BLOCK_BYTES) - 1;
+  const parts: Uint8Array[] = [];
+  for (const { lba, block } of edges) {
+    const from = Math.max(offset, lba * BLOCK_BYTES);
+    const to = Math.min(end, (lba + 1) * BLOCK_BYTES);
+    block.set(data.subarray(from - offset, to - offset), from - lba * BLOCK_BYTES);
+  }
+  const head = edges.find(({ lba }) => lba === first);
+  const tail = first === last ? undefined : edges.find(({ lba }) => lba === last);
+  const bodyFrom = head ? (first + 1) * BLOCK_BYTES : offset;
+  const bodyTo = tail ? last * BLOCK_BYTES : end;
+  if (head) parts.push(head.block);
+  if (bodyTo > bodyFrom && (head === undefined || first !== last)) parts.push(data.subarray(bodyFrom - offset, bodyTo - offset));
+  if (tail) parts.push(tail.block);
+  return parts;
+}
+
+async function allSettledOrThrow(promises: readonly Promise<void>[]): Promise<void> {
+  if (promises.length === 1) return promises[0];
+  for (const result of await Promise.allSettled(promises)) if (result.status === "rejected") throw result.reason;
+}

@@ -1,0 +1,158 @@
+// The cleaner: evacuate(segment) moves everything that lives in a segment to a new place, so that the segment is
+// empty at the next commit. Moving touches the container map only: no image, no snapshot, no hash changes.
+//
+// Victims are the segments with the fewest live blocks. Several go in one commit, because blocks that live close
+// together share container leaves; a commit must give back more than it takes.
+import {
+  BLOCK_BYTES,
+  RECORD_KIND_CONTAINER,
+} from "../../assembly/format.ts";
+import { MirrorvolError } from "../kernel/errors.ts";
+import { pvbnOf, RowLayout } from "../raid/geometry.ts";
+import type { Store } from "./store.ts";
+import { decodeSummaryHeader, decodeSummaryRecords, type RunHeader, type RunRecord } from "./summary.ts";
+import type { Transaction } from "./transaction.ts";
+import { readU64 } from "./words.ts";
+
+const BATCH_BLOCKS = 64;
+/** Segments fuller than this give back too little to be worth the work. */
+const LIVE_SHARE_MAX = 0.95;
+
+/** Evacuates what was found damaged, then the emptiest segments until `wanted` are free. The caller holds commitLock. */
+export async function clean(store: Store, wanted: number): Promise<void> {
+  if (store.suspects.size > 0) await cleanSegments(store, [...store.suspects].filter((s) => store.table.get(s).used));
+  store.suspects.clear();
+  for (;;) {
+    await store.readersDrained();
+    const empty = store.emptySegments;
+    if (empty >= wanted) return;
+    const victims = chooseVictims(store, empty);
+    if (victims.length === 0) return;
+    await cleanSegments(store, victims);
+    await store.readersDrained();
+    if (store.emptySegments <= empty) return;
+  }
+}
+
+/** Commits once more, which frees a slice of the free list. */
+export function workOffFreeList(store: Store): Promise<void> {
+  return store.commitLock.run(() => cleanSegments(store, []));
+}
+
+async function cleanSegments(store: Store, segments: readonly number[]): Promise<void> {
+  const { cp, appliedSequence, appliedChain } = store.image;
+  await store.transact(cp, async (transaction) => {
+    for (const segment of segments) await evacuate(store, transaction, segment);
+    return { cp, appliedSequence, appliedChain };
+  });
+}
+
+/** As many of the emptiest segments as the empty ones can surely take. */
+function chooseVictims(store: Store, empty: number): number[] {
+  const { segmentStripes } = store.superblock;
+  const candidates: { segment: number; live: number }[] = [];
+  for (let segment = 0; segment < store.table.count; segment++) {
+    const record = store.table.get(segment);
+    const isWorthIt = record.live < segmentStripes * record.geometry.k * LIVE_SHARE_MAX;
+    if (record.used && segment !== store.openSegment && isWorthIt) candidates.push({ segment, live: record.live });
+  }
+  candidates.sort((a, b) => a.live - b.live);
+  // Half of the empty space is for what moving drags along: container nodes, summaries, padding.
+  let room = (empty * segmentStripes * store.superblock.dataUnits) / 2;
+  const victims: number[] = [];
+  for (const { segment, live } of candidates) {
+    if (live > room && victims.length > 0) break;
+    room -= live;
+    victims.push(segment);
+  }
+  return victims;
+}
+
+/** Moves what lives in the segment. Its damaged blocks are repaired from parity on the way. */
+export async function evacuate(store: Store, transaction: Transaction, segment: number): Promise<void> {
+  const record = store.table.get(segment);
+  const layout = new RowLayout(record.geometry);
+  const base = segment * store.superblock.segmentStripes;
+  for (let end = record.written; end > 0; ) {
+    const { header, records } = await readSummary(store, layout, base + end - 1);
+    await moveLive(store, transaction, layout, header, records);
+    end = header.firstStripe - base;
+  }
+}
+
+/** The summary of the run whose last row is `lastStripe`. */
+export async function readSummary(
+  store: Store,
+  layout: RowLayout,
+  lastStripe: number,
+): Promise<{ header: RunHeader; records: RunRecord[] }> {
+  const last = await readPart(store, placeOf(layout, lastStripe, layout.k - 1), null);
+  const { firstStripe, rows, parts } = last.header;
+  if (firstStripe + rows - 1 !== lastStripe || last.header.part !== parts - 1) {
+    throw new MirrorvolError("ERR_SUMMARY", `the summary at stripe ${lastStripe} describes another run`);
+  }
+  const records: RunRecord[] = [];
+  for (let part = 0; part < parts; part++) {
+    const index = rows * layout.k - parts + part;
+    const { block } = await readPart(store, placeAt(layout, firstStripe, index), { ...last.header, part });
+    records.push(...decodeSummaryRecords({ ...last.header, part }, block));
+  }
+  return { header: last.header, records };
+}
+
+async function readPart(
+  store: Store,
+  pvbn: number,
+  expected: RunHeader | null,
+): Promise<{ header: RunHeader; block: Uint8Array }> {
+  const out = new Uint8Array(BLOCK_BYTES);
+  let header: RunHeader | null = null;
+  const verify = (block: Uint8Array) => {
+    header = decodeSummaryHeader(store.kernel, store.superblock.volumeId, block.slice());
+    if (header === null || expected === null) return header !== null;
+    return header.part === expected.part && header.firstStripe === expected.firstStripe && header.commit === expected.commit;
+  };
+  await store.raid.read([{ pvbn, out, hash: new Uint32Array(4), hashIndex: 0, verify }]);
+  return { header: header!, block: out };
+}
+
+function placeOf(layout: RowLayout, stripe: number, unit: number): number {
+  return pvbnOf(stripe, layout.slotOfUnit(stripe, unit));
+}
+
+function placeAt(layout: RowLayout, firstStripe: number, index: number): number {
+  return placeOf(layout, firstStripe + Math.floor(index / layout.k), index % layout.k);
+}
+
+async function moveLive(
+  store: Store,
+  transaction: Transaction,
+  layout: RowLayout,
+  header: RunHeader,
+  records: readonly RunRecord[],
+): Promise<void> {
+  const outs = Array.from({ length: BATCH_BLOCKS }, () => new Uint8Array(BLOCK_BYTES));
+  let batch: { record: RunRecord; pvbn: number }[] = [];
+  const flush = async () => {
+    await store.raid.read(batch.map(({ record, pvbn }, i) => ({ pvbn, out: outs[i]!, hash: record.hash, hashIndex: 0 })));
+    for (const [i, { record }] of batch.entries()) {
+      const pvbn = await transaction.place(record.kind, record.level, record.id, record.hash, outs[i]!);
+      await transaction.move(record.id, pvbn);
+    }
+    batch = [];
+  };
+  for (const [index, record] of records.entries()) {
+    const pvbn = placeAt(layout, header.firstStripe, index);
+    if (!(await isLive(store, transaction, record, pvbn))) continue;
+    if (record.kind === RECORD_KIND_CONTAINER) transaction.moveContainerNode(record.level, record.id);
+    else batch.push({ record, pvbn });
+    if (batch.length === BATCH_BLOCKS) await flush();
+  }
+  if (batch.length > 0) await flush();
+}
+
+async function isLive(store: Store, transaction: Transaction, record: RunRecord, pvbn: number): Promise<boolean> {
+  if (record.kind !== RECORD_KIND_CONTAINER) return (await transaction.lookup(record.id)) === pvbn;
+  const pointer = await store.containers.pointerAt(transaction.containerRoot, record.level, record.id);
+  return pointer !== null && readU64(pointer[0], pointer[1]) === pvbn;
+}

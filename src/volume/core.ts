@@ -1,0 +1,278 @@
+// What the parts of an open volume share: the log with its dirty indexes, the entries that wait for their
+// acknowledgement, what the mirror has, the gate. The rules about acknowledging are here, in one place:
+//
+//   - an entry is acknowledged, and its blocks become visible, when it has met its mode (pending.ts);
+//   - nothing is acknowledged between the loss of a member or log copy and the durable record of it;
+//   - while the gate is closed, clients wait; when it refuses, or the volume has failed, they get the error.
+import { ENTRY_KIND_SEAL as SEAL } from "../../assembly/format.ts";
+import type { World } from "../io/world.ts";
+import { MirrorvolError } from "../kernel/errors.ts";
+import type { Kernel } from "../kernel/kernel.ts";
+import type { Log } from "../log/log.ts";
+import type { AppendedEntry } from "../log/types.ts";
+import type { VolumeConfig } from "./config.ts";
+import { Halves } from "./halves.ts";
+import { type Frontier, isContent, type PendingEntry, PendingQueue } from "./pending.ts";
+import type { Store } from "./store.ts";
+import { Waiters } from "./waiters.ts";
+
+export type Gate = "open" | "waiting" | { readonly refused: MirrorvolError };
+
+export interface CoreParts {
+  readonly world: World;
+  readonly kernel: Kernel;
+  readonly config: VolumeConfig;
+  readonly store: Store;
+  readonly writeTimeoutMs: number;
+  emit(name: string, detail: Record<string, unknown>): void;
+}
+
+export class VolumeCore {
+  readonly world: World;
+  readonly kernel: Kernel;
+  readonly config: VolumeConfig;
+  readonly store: Store;
+  readonly halves = new Halves();
+  readonly pending = new PendingQueue();
+  readonly emit: CoreParts["emit"];
+  /** Set by open, before anything happens. */
+  log!: Log;
+  /** Called when a seal has been acknowledged, something is to be cleaned, or a first block became dirty. */
+  onWork: () => void = () => {};
+  onAppended: ((entry: AppendedEntry) => void) | null = null;
+  /** What the replication hears besides. */
+  onLocallyDurable: ((sequence: number) => void) | null = null;
+  onSpaceFreed: (() => void) | null = null;
+  readonly #writeTimeoutMs: number;
+  readonly #gateWaiters = new Waiters();
+  readonly #spaceWaiters = new Waiters();
+  #flushWaiters: { sequence: number; resolve: () => void; reject: (error: Error) => void }[] = [];
+  #gate: Gate = "waiting";
+  #failure: MirrorvolError | null = null;
+  #holds = 0;
+  #frontier: Frontier = { local: 0, mirrorReceived: 0, mirrorDurable: 0, mirrorRequired: false };
+  #forwarded = Number.POSITIVE_INFINITY;
+  #retention = Number.POSITIVE_INFINITY;
+  #deadlineTimer: { cancel(): void } | null = null;
+
+  constructor(parts: CoreParts) {
+    this.world = parts.world;
+    this.kernel = parts.kernel;
+    this.config = parts.config;
+    this.store = parts.store;
+    this.emit = parts.emit;
+    this.#writeTimeoutMs = parts.writeTimeoutMs;
+  }
+
+  get gate(): Gate {
+    return this.#gate;
+  }
+
+  get failure(): MirrorvolError | null {
+    return this.#failure;
+  }
+
+  get frontier(): Frontier {
+    return this.#frontier;
+  }
+
+  // ------------------------------------------------------------------------------------------ the gate
+
+  setGate(gate: Gate): void {
+    this.#gate = gate;
+    if (gate !== "waiting") this.#gateWaiters.wakeAll();
+  }
+
+  /** Resolves when clients may go on; throws when they may not. */
+  async pass(signal?: AbortSignal): Promise<void> {
+    for (;;) {
+      signal?.throwIfAborted();
+      if (this.#failure) throw this.#failure;
+      if (this.#gate === "open") return;
+      if (this.#gate !== "waiting") throw this.#gate.refused;
+      await this.#gateWaiters.wait(signal);
+    }
+  }
+
+  /** The volume stops: nothing is acknowledged any more. */
+  fail(error: unknown): void {
+    if (this.#failure) return;
+    const cause = error instanceof Error ? error.message : String(error);
+    const code = error instanceof MirrorvolError ? (error.code as `ERR_${string}`) : "ERR_VOLUME_FAILED";
+    this.#failure = new MirrorvolError(code, `volume "${this.config.name}" has stopped: ${cause}`, { cause: error });
+    this.pending.fail(this.#failure);
+    for (const waiter of this.#flushWaiters.splice(0)) waiter.reject(this.#failure);
+    this.#gateWaiters.wakeAll();
+    this.#spaceWaiters.wakeAll();
+    this.onWork();
+    this.emit("failed", { error: this.#failure });
+  }
+
+  // --------------------------------------------------------------------------------- acknowledgements
+
+  locallyDurable(sequence: number): void {
+    this.#frontier = { ...this.#frontier, local: Math.max(this.#frontier.local, sequence) };
+    this.acknowledge();
+    this.onLocallyDurable?.(sequence);
+  }
+
+  /** After open or a reset: everything up to here is durable. */
+  setLocal(sequence: number): void {
+    this.#frontier = { ...this.#frontier, local: sequence };
+    this.acknowledge();
+  }
+
+  setRemote(remote: { required: boolean; received: number; durable: number }): void {
+    const { required: mirrorRequired, received: mirrorReceived, durable: mirrorDurable } = remote;
+    this.#frontier = { ...this.#frontier, mirrorRequired, mirrorReceived, mirrorDurable };
+    this.acknowledge();
+  }
+
+  setForwarded(sequence: number): void {
+    this.#forwarded = sequence;
+    this.#release();
+  }
+
+  setRetention(sequence: number): void {
+    this.#retention = sequence;
+    this.freeHalves();
+  }
+
+  /** Makes visible and acknowledges whatever has met its mode. */
+  acknowledge(): void {
+    if (this.#holds > 0 || this.#failure) return;
+    for (const entry of this.pending.take(this.#frontier)) {
+      if (isContent(entry.kind)) this.halves.apply(entry);
+      else this.#sealAcknowledged(entry);
+      if (!entry.isInDoubt) entry.settle(null);
+    }
+    const { acknowledged } = this.pending;
+    this.#flushWaiters = this.#flushWaiters.filter(({ sequence, resolve }) => {
+      if (sequence > acknowledged) return true;
+      resolve();
+      return false;
+    });
+    this.#release();
+  }
+
+  /** Acknowledges nothing until the record is durable. */
+  async holdAcknowledgements(record: () => Promise<void>): Promise<void> {
+    this.#holds++;
+    try {
+      await record();
+      this.#holds--;
+    } catch (error) {
+      this.fail(error);
+      throw error;
+    }
+    this.acknowledge();
+  }
+
+  /** Resolves when everything appended so far is acknowledged. */
+  barrier(signal?: AbortSignal): Promise<void> {
+    const { sequence } = this.log.tail;
+    if (this.pending.acknowledged >= sequence) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      this.#flushWaiters.push({ sequence, resolve, reject });
+      signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
+    });
+  }
+
+  /** Registers an appended entry; resolves when it is acknowledged. */
+  track(entry: Omit<PendingEntry, "settle" | "isInDoubt" | "deadlineMs">, signal?: AbortSignal): Promise<void> {
+    const deadlineMs = this.#writeTimeoutMs + this.world.clock.nowMs();
+    return new Promise((resolve, reject) => {
+      const settle = (error: MirrorvolError | null) => (error ? reject(error) : resolve());
+      const tracked: PendingEntry = { ...entry, deadlineMs, isInDoubt: false, settle };
+      const abort = () => {
+        if (tracked.isInDoubt) return;
+        tracked.isInDoubt = true;
+        reject(signal?.reason);
+      };
+      signal?.addEventListener("abort", abort, { once: true });
+      this.pending.push(tracked);
+      this.#watchDeadlines();
+    });
+  }
+
+  /** Registers an entry nobody waits for: a seal, a replayed or an adopted one. */
+  trackSilently(entry: Omit<PendingEntry, "settle" | "isInDoubt" | "deadlineMs">): void {
+    this.pending.push({ ...entry, deadlineMs: Number.POSITIVE_INFINITY, isInDoubt: false, settle: () => {} });
+  }
+
+  #sealAcknowledged(entry: PendingEntry): void {
+    this.halves.ofSequence(entry.sequence).isSealAcknowledged = true;
+    this.onWork();
+  }
+
+  #watchDeadlines(): void {
+    if (this.#deadlineTimer !== null || this.#writeTimeoutMs === Number.POSITIVE_INFINITY) return;
+    this.#deadlineTimer = this.world.clock.setTimer(this.#writeTimeoutMs, () => this.#expire());
+  }
+
+  #expire(): void {
+    this.#deadlineTimer = null;
+    const now = this.world.clock.nowMs();
+    let gaveUp = false;
+    const next = this.pending.expire(now, () => {
+      gaveUp = true;
+      return this.#timeoutError();
+    });
+    if (gaveUp) for (const waiter of this.#flushWaiters.splice(0)) waiter.reject(this.#timeoutError());
+    if (next === Number.POSITIVE_INFINITY) return;
+    this.#deadlineTimer = this.world.clock.setTimer(Math.max(1, next - now), () => this.#expire());
+  }
+
+  #timeoutError(): MirrorvolError {
+    const what = this.#frontier.mirrorRequired ? "the mirror has not confirmed it" : "the log device has not synced it";
+    const message = `volume "${this.config.name}": a write is in doubt after ${this.#writeTimeoutMs} ms: ${what}`;
+    return new MirrorvolError(this.#frontier.mirrorRequired ? "ERR_MIRROR_LOST" : "ERR_TIMEOUT", message);
+  }
+
+  // ------------------------------------------------------------------------------------------- space
+
+  /** Resolves when there may be room in the log again. */
+  waitForSpace(signal?: AbortSignal): Promise<void> {
+    return this.#spaceWaiters.wait(signal);
+  }
+
+  wakeSpace(): void {
+    this.#spaceWaiters.wakeAll();
+    this.onSpaceFreed?.();
+  }
+
+  /** Gives back the halves that neither our next CP nor the mirror needs. */
+  freeHalves(): void {
+    const through = Math.min(this.store.image.appliedSequence, this.#retention);
+    this.halves.dropThrough(through);
+    this.log.freeThrough(through);
+    this.wakeSpace();
+  }
+
+  /** Seals the active half. False: the next half is not free yet. */
+  seal(): boolean {
+    if (!this.log.canSeal) return false;
+    const appended = this.log.append(SEAL, this.halves.active.cp, 0, null);
+    if (appended === null) return false;
+    this.trackSeal(appended);
+    this.onAppended?.(appended);
+    return true;
+  }
+
+  trackSeal(appended: AppendedEntry): void {
+    const { sequence, location } = appended;
+    const { cp } = this.halves.seal(this.log.tail);
+    this.trackSilently({
+      sequence, kind: SEAL, lba: cp, count: 0, location, mode: "sync", payload: null, hashes: null,
+    });
+  }
+
+  stopTimers(): void {
+    this.#deadlineTimer?.cancel();
+    this.#deadlineTimer = null;
+  }
+
+  #release(): void {
+    this.log.releaseThrough(Math.min(this.pending.acknowledged, this.#forwarded));
+  }
+}

@@ -1,0 +1,70 @@
+// Reading what is visible: the dirty indexes first (newest half first), then the image; every block verified.
+import { BLOCK_BYTES } from "../../assembly/format.ts";
+import { MirrorvolError } from "../kernel/errors.ts";
+import { verifier } from "./consistency_point.ts";
+import type { VolumeCore } from "./core.ts";
+import type { Found } from "./halves.ts";
+
+export class VolumeReader {
+  readonly #core: VolumeCore;
+
+  constructor(core: VolumeCore) {
+    this.#core = core;
+  }
+
+  /** Bytes [offset, offset + length), whatever their alignment. */
+  async read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array> {
+    if (length === 0) return new Uint8Array(0);
+    const first = Math.floor(offset / BLOCK_BYTES);
+    const count = Math.ceil((offset + length) / BLOCK_BYTES) - first;
+    const bytes = new Uint8Array(count * BLOCK_BYTES);
+    await this.#core.pass(signal);
+    await this.#readBlocks(first, count, bytes, signal);
+    const skip = offset - first * BLOCK_BYTES;
+    return bytes.subarray(skip, skip + length);
+  }
+
+  /** One whole block. */
+  async readBlock(lba: number, out: Uint8Array, signal?: AbortSignal): Promise<void> {
+    await this.#readBlocks(lba, 1, out, signal);
+  }
+
+  async #readBlocks(first: number, count: number, bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
+    this.#refuseInDoubt(first, count);
+    const lbas: number[] = [];
+    const outs: Uint8Array[] = [];
+    const fromLog: Promise<void>[] = [];
+    for (let i = 0; i < count; i++) {
+      const out = bytes.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES);
+      const found = this.#core.halves.find(first + i);
+      if (found === null) {
+        lbas.push(first + i);
+        outs.push(out);
+      } else if (!found.isHole) fromLog.push(this.#readFromLog(first + i, found, out, signal));
+      else out.fill(0);
+    }
+    const fromImage = lbas.length > 0 ? this.#core.store.readBlocks(lbas, outs, signal) : null;
+    // All of them settle before an error is passed on: nothing writes into the buffer afterwards.
+    for (const result of await Promise.allSettled([fromImage, ...fromLog])) {
+      if (result.status === "rejected") throw result.reason;
+    }
+  }
+
+  async #readFromLog(lba: number, found: Found, out: Uint8Array, signal?: AbortSignal): Promise<void> {
+    const hash = found.hashes.slice(found.hashAt, found.hashAt + 4);
+    try {
+      await this.#core.log.read(found.location, BLOCK_BYTES, out, verifier(this.#core, hash, 0));
+    } catch (error) {
+      // The half's CP may have been committed meanwhile, and the half used again: the image has the block then.
+      if (!found.half.isCommitted) throw error;
+      await this.#readBlocks(lba, 1, out, signal);
+    }
+  }
+
+  #refuseInDoubt(lba: number, count: number): void {
+    const entry = this.#core.pending.inDoubtOver(lba, count);
+    if (entry === null) return;
+    const message = `blocks ${entry.lba} to ${entry.lba + entry.count - 1} are in doubt: entry ${entry.sequence} is not confirmed`;
+    throw new MirrorvolError("ERR_IN_DOUBT", message);
+  }
+}

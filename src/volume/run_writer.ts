@@ -1,0 +1,110 @@
+// Where a transaction's blocks go: runs in the open segment, then in empty ones. Each run ends in its summary.
+//
+// Invariant: a run starts at the segment's first unwritten stripe and never touches what lies below it.
+
+import { assert, MirrorvolError } from "../kernel/errors.ts";
+import type { Kernel } from "../kernel/kernel.ts";
+import type { RaidGroup } from "../raid/raid_group.ts";
+import type { Run } from "../raid/run.ts";
+import type { SegmentLedger } from "./segment_ledger.ts";
+import { describedMax, encodeSummaryPart, type RunRecord, summaryPartCount } from "./summary.ts";
+
+/** Bytes of arena that a run takes at most, parity included. */
+const RUN_BYTES_MAX = 2 * 1024 * 1024;
+const UNIT_BYTES = 4096;
+
+interface OpenRun {
+  readonly run: Run;
+  readonly segment: number;
+  readonly firstStripe: number;
+  readonly k: number;
+  readonly records: RunRecord[];
+  readonly places: Set<number>;
+  readonly recordsMax: number;
+}
+
+export interface RunWriterOptions {
+  readonly kernel: Kernel;
+  readonly raid: RaidGroup;
+  readonly ledger: SegmentLedger;
+  readonly volumeId: Uint8Array;
+  readonly segmentStripes: number;
+  readonly commit: number;
+}
+
+export class RunWriter {
+  readonly #options: RunWriterOptions;
+  #open: OpenRun | null = null;
+  /** Blocks written so far, summaries not counted. */
+  placed = 0;
+
+  constructor(options: RunWriterOptions) {
+    this.#options = options;
+  }
+
+  /** Copies a block into the run at hand; it is on the members after flush. Resolves with its pvbn. */
+  async place(record: RunRecord, block: Uint8Array): Promise<number> {
+    if (this.#open && this.#open.records.length === this.#open.recordsMax) await this.flush();
+    this.#open ??= await this.#begin();
+    const open = this.#open;
+    const { pvbn, block: place } = open.run.next();
+    place.set(block);
+    open.records.push(record);
+    open.places.add(pvbn);
+    this.#options.ledger.addLive(open.segment, 1);
+    this.placed++;
+    return pvbn;
+  }
+
+  /** True when a block is still only in memory. */
+  holds(pvbn: number): boolean {
+    return this.#open?.places.has(pvbn) ?? false;
+  }
+
+  /** Completes the run with its summary and writes it. */
+  async flush(): Promise<void> {
+    const open = this.#open;
+    if (open === null) return;
+    this.#open = null;
+    try {
+      const rows = this.#fillSummary(open);
+      const written = await open.run.write();
+      assert(written === rows, `a run of ${rows} rows wrote ${written}`);
+      this.#options.ledger.advance(open.segment, rows);
+    } finally {
+      open.run.release();
+    }
+  }
+
+  /** Gives the memory back when the transaction is abandoned. */
+  abandon(): void {
+    this.#open?.run.release();
+    this.#open = null;
+  }
+
+  #fillSummary(open: OpenRun): number {
+    const { kernel, volumeId, commit } = this.#options;
+    const blocks = open.records.length;
+    const parts = summaryPartCount(blocks);
+    const rows = Math.ceil((blocks + parts) / open.k);
+    for (let pad = blocks; pad < rows * open.k - parts; pad++) open.run.next().block.fill(0);
+    for (let part = 0; part < parts; part++) {
+      const header = { firstStripe: open.firstStripe, rows, blocks, parts, part, commit };
+      encodeSummaryPart(kernel, volumeId, header, open.records, open.run.next().block);
+    }
+    return rows;
+  }
+
+  async #begin(): Promise<OpenRun> {
+    const { ledger, raid, segmentStripes } = this.#options;
+    const segment = ledger.openSegment(raid.present);
+    if (segment === null) throw new MirrorvolError("ERR_NO_SPACE", "no empty segment is left on the members");
+    const { geometry, written } = ledger.get(segment);
+    const rowsMax = Math.max(4, Math.floor(RUN_BYTES_MAX / UNIT_BYTES / (geometry.k + geometry.m)));
+    const rows = Math.min(rowsMax, segmentStripes - written);
+    const firstStripe = segment * segmentStripes + written;
+    const run = await raid.beginRun(segment, firstStripe, rows);
+    const recordsMax = describedMax(rows * geometry.k);
+    return { run, segment, firstStripe, k: geometry.k, records: [], places: new Set(), recordsMax };
+  }
+}

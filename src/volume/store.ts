@@ -1,0 +1,397 @@
+// The store: the volume's images on its members. It reads the present image, makes the next one in transactions,
+// and commits: everything new goes to empty space and is synced, then the superblocks move, then are synced.
+//
+// Invariants:
+//   - one transaction at a time; the present image is readable throughout;
+//   - a commit exists on every member that the superblock lists as current, or it does not exist: when a member
+//     fails in between, it is recorded as missing and the transaction is made again for the others;
+//   - space that a commit emptied is used again only when that commit is durable and no older reader is left.
+import { LEAF_FANOUT } from "../../assembly/format.ts";
+import type { Disk } from "../io/disk.ts";
+import { assert, MirrorvolError } from "../kernel/errors.ts";
+import type { Kernel } from "../kernel/kernel.ts";
+import { stripeOf } from "../raid/geometry.ts";
+import { RaidGroup } from "../raid/raid_group.ts";
+import type { ReadRequest } from "../raid/reader.ts";
+import { INNER_WORDS, LEAF_WORDS, LOGICAL, mapHeight, pointerWordsOf, spanOf, STORED, VVBN } from "./block_map.ts";
+import { ContainerReader } from "./container_map.ts";
+import { type Image, imageOf, ReaderLedger } from "./image.ts";
+import { dataOffsetFor, writeSuperblocks } from "./members.ts";
+import { Mutex } from "./mutex.ts";
+import { NodeCache } from "./node_cache.ts";
+import { NodeReader } from "./node_reader.ts";
+import { RunWriter } from "./run_writer.ts";
+import { SegmentLedger } from "./segment_ledger.ts";
+import { SegmentTable } from "./segments.ts";
+import type { MemberState, Superblock } from "./superblock.ts";
+import { Transaction } from "./transaction.ts";
+import { copyWords, hashIsZero, readU64 } from "./words.ts";
+
+export interface StoreOptions {
+  readonly kernel: Kernel;
+  readonly superblock: Superblock;
+  /** By member slot. */
+  readonly disks: readonly (Disk | null)[];
+  readonly cacheBytes: number;
+  /** A member has been lost; it is recorded durably before the next commit. */
+  onMemberLost(slot: number, error: Error): void;
+  /** A damaged block was found: its segment wants to be evacuated. */
+  onSuspect(): void;
+}
+
+/** Fields of the superblock that a commit may change beside the roots. */
+export type SuperblockChanges = Partial<
+  Pick<
+    Superblock,
+    "role" | "inSync" | "everInSync" | "aloneSince" | "boundTo" | "fencedBy" | "history" | "logCopies" | "members"
+  >
+>;
+
+/** What a transaction's maker decides when it is complete. */
+export interface Outcome {
+  readonly cp: number;
+  readonly appliedSequence: number;
+  readonly appliedChain: bigint;
+  readonly changes?: SuperblockChanges;
+}
+
+export class Store {
+  readonly kernel: Kernel;
+  readonly raid: RaidGroup;
+  readonly table: SegmentTable;
+  readonly nodes: NodeReader;
+  readonly containers: ContainerReader;
+  /** Held by whoever makes a commit. */
+  readonly commitLock = new Mutex();
+  readonly mapHeight: number;
+  readonly #options: StoreOptions;
+  readonly #disks: (Disk | null)[];
+  readonly #readers = new ReaderLedger();
+  readonly #pins = new Map<Image, number>();
+  /** Segments to evacuate because a block in them was wrong. */
+  readonly suspects = new Set<number>();
+  #superblock: Superblock;
+  #image: Image;
+  #openSegment: number | null = null;
+  #ledger: SegmentLedger | null = null;
+
+  constructor(options: StoreOptions) {
+    const { kernel, superblock } = options;
+    this.#options = options;
+    this.kernel = kernel;
+    this.#disks = [...options.disks];
+    this.#superblock = superblock;
+    this.#image = imageOf(superblock);
+    this.mapHeight = mapHeight(superblock.sizeBlocks);
+    this.table = new SegmentTable(kernel, superblock.volumeId, superblock.segmentCount);
+    this.raid = new RaidGroup({
+      kernel,
+      disks: this.#disks,
+      dataOffset: dataOffsetFor(superblock.segmentCount),
+      segmentStripes: superblock.segmentStripes,
+      geometryOf: (segment) => (this.#ledger ?? this.table).get(segment).geometry,
+      onMemberFailed: (slot, error) => this.#memberFailed(slot, error),
+      onCorruption: (pvbn) => {
+        this.suspects.add(Math.floor(stripeOf(pvbn) / superblock.segmentStripes));
+        options.onSuspect();
+      },
+    });
+    this.nodes = new NodeReader(this.raid, new NodeCache(options.cacheBytes));
+    this.containers = new ContainerReader(this.nodes, superblock.vvbnCount);
+  }
+
+  get superblock(): Superblock {
+    return this.#superblock;
+  }
+
+  get image(): Image {
+    return this.#image;
+  }
+
+  get disks(): readonly (Disk | null)[] {
+    return this.#disks;
+  }
+
+  /** Empty segments that can be written to now. */
+  get emptySegments(): number {
+    return this.#newLedger().emptyCount();
+  }
+
+  /** Reads the segment table that belongs to the superblock. */
+  async load(): Promise<void> {
+    await this.table.load(
+      this.#disks.filter((disk) => disk !== null),
+      this.#superblock.commit,
+    );
+  }
+
+  // -------------------------------------------------------------------------------------------- reading
+
+  /** Runs a reader on the present image; what it refers to stays in place until the reader is done. */
+  async withImage<T>(read: (image: Image) => Promise<T>): Promise<T> {
+    const image = this.#image;
+    this.#readers.enter(image);
+    try {
+      return await read(image);
+    } finally {
+      this.#readers.leave(image);
+    }
+  }
+
+  /** Fills each buffer with its block (lbas ascending), zeros for holes; every block verified. */
+  async readBlocks(lbas: readonly number[], outs: readonly Uint8Array[], signal?: AbortSignal): Promise<void> {
+    await this.withImage(async (image) => {
+      const requests = await this.#requestsFor(image, image.mapRoot, lbas, outs);
+      if (requests.length > 0) await this.raid.read(requests, signal);
+    });
+  }
+
+  /** The same from a pinned image: its map, with the present container map. */
+  async readPinned(pinned: Image, lbas: readonly number[], outs: readonly Uint8Array[]): Promise<void> {
+    await this.withImage(async (image) => {
+      const requests = await this.#requestsFor(image, pinned.mapRoot, lbas, outs);
+      if (requests.length > 0) await this.raid.read(requests);
+    });
+  }
+
+  async #requestsFor(
+    image: Image,
+    mapRoot: Uint32Array,
+    lbas: readonly number[],
+    outs: readonly Uint8Array[],
+  ): Promise<ReadRequest[]> {
+    const requests: ReadRequest[] = [];
+    let leafIndex = -1;
+    let leaf: Uint32Array | null = null;
+    for (let i = 0; i < lbas.length; i++) {
+      const lba = lbas[i]!;
+      if (Math.floor(lba / LEAF_FANOUT) !== leafIndex) {
+        leafIndex = Math.floor(lba / LEAF_FANOUT);
+        leaf = await this.mapNode(image, mapRoot, 0, leafIndex);
+      }
+      const at = (lba % LEAF_FANOUT) * LEAF_WORDS;
+      const vvbn = leaf === null ? 0 : readU64(leaf, at + VVBN);
+      if (vvbn === 0) {
+        outs[i]!.fill(0);
+        continue;
+      }
+      const pvbn = await this.containers.lookup(image.containerRoot, vvbn);
+      assert(pvbn !== 0, `block ${lba} refers to vvbn ${vvbn}, which is free`);
+      requests.push({ pvbn, out: outs[i]!, hash: leaf!, hashIndex: at + LOGICAL });
+    }
+    return requests;
+  }
+
+  /** The block map's node `index` of `level` under a root, or null where there are only holes. */
+  async mapNode(image: Image, mapRoot: Uint32Array, level: number, index: number): Promise<Uint32Array | null> {
+    let words = mapRoot;
+    let at = 0;
+    for (let above = this.mapHeight; ; above--) {
+      const node = await this.#mapNodeAt(image, words, at);
+      if (node === null || above === level) return node;
+      const lba = index * spanOf(level);
+      words = node;
+      at = Math.floor((lba % spanOf(above)) / spanOf(above - 1)) * pointerWordsOf(above);
+      assert(pointerWordsOf(above) === INNER_WORDS, "only inner nodes point to nodes");
+    }
+  }
+
+  async #mapNodeAt(image: Image, words: Uint32Array, at: number): Promise<Uint32Array | null> {
+    const vvbn = readU64(words, at + VVBN);
+    if (vvbn === 0) return null;
+    const cached = this.nodes.cached(vvbn, words, at + STORED);
+    if (cached) return cached;
+    const pvbn = await this.containers.lookup(image.containerRoot, vvbn);
+    assert(pvbn !== 0, `the block map refers to vvbn ${vvbn}, which is free`);
+    return this.nodes.read(vvbn, pvbn, words, at + STORED);
+  }
+
+  /** Until no reader of an older image keeps emptied space from being used. */
+  readersDrained(): Promise<void> {
+    return this.#readers.drained();
+  }
+
+  /** A transaction is under way: the present image must not be pinned now. */
+  get isCommitting(): boolean {
+    return this.#ledger !== null;
+  }
+
+  get openSegment(): number | null {
+    return this.#openSegment;
+  }
+
+  /** Is there anything at this block? */
+  async isMapped(lba: number): Promise<boolean> {
+    return this.withImage(async (image) => {
+      const leaf = await this.mapNode(image, image.mapRoot, 0, Math.floor(lba / LEAF_FANOUT));
+      return leaf !== null && !hashIsZero(leaf, (lba % LEAF_FANOUT) * LEAF_WORDS + LOGICAL);
+    });
+  }
+
+  rootHash(image: Image = this.#image): Uint8Array {
+    const hash = new Uint32Array(4);
+    copyWords(image.mapRoot, LOGICAL, hash, 0, 4);
+    return new Uint8Array(hash.buffer);
+  }
+
+  /** Keeps the present image's blocks until unpin. Must not be called within somebody else's transaction. */
+  pin(): Image {
+    this.#pins.set(this.#image, (this.#pins.get(this.#image) ?? 0) + 1);
+    return this.#image;
+  }
+
+  unpin(image: Image): void {
+    const left = (this.#pins.get(image) ?? 1) - 1;
+    if (left > 0) this.#pins.set(image, left);
+    else this.#pins.delete(image);
+  }
+
+  get pinnedCp(): number {
+    let cp = -1;
+    for (const image of this.#pins.keys()) cp = Math.max(cp, image.cp);
+    return cp;
+  }
+
+  /** Something waits on the free list, and nothing pinned keeps it from being freed. */
+  get hasFreeWork(): boolean {
+    return readU64(this.#image.freeList, VVBN) !== 0 && this.#pins.size === 0;
+  }
+
+  // ----------------------------------------------------------------------------------------- committing
+
+  /**
+   * Makes a transaction and commits it; `make` returns null to abandon it. When a member fails meanwhile, it is
+   * recorded as missing and `make` is called again. The caller holds commitLock. True when it was committed.
+   */
+  async transact(cp: number, make: (transaction: Transaction) => Promise<Outcome | null>): Promise<boolean> {
+    for (;;) {
+      await this.#recordLosses();
+      const membersBefore = this.raid.present;
+      const { transaction, writer, ledger } = this.#begin(cp);
+      this.#ledger = ledger;
+      try {
+        const outcome = await make(transaction);
+        if (outcome === null) return false;
+        await transaction.settle();
+        if (await this.#commit(transaction, ledger, outcome)) return true;
+      } catch (error) {
+        if (this.raid.present === membersBefore || this.raid.present === 0) throw error;
+      } finally {
+        this.#ledger = null;
+        writer.abandon();
+      }
+    }
+  }
+
+  /** Moves the superblocks only, recording what was lost. The caller holds commitLock. */
+  async updateSuperblock(changes: SuperblockChanges): Promise<void> {
+    await this.#recordLosses(changes);
+  }
+
+  #begin(cp: number): { transaction: Transaction; writer: RunWriter; ledger: SegmentLedger } {
+    const { vvbnCount, segmentStripes, volumeId } = this.#superblock;
+    const { kernel, raid, containers, nodes } = this;
+    const ledger = this.#newLedger();
+    const commit = this.#superblock.commit + 1;
+    const writer = new RunWriter({ kernel, raid, ledger, volumeId, segmentStripes, commit });
+    const image = this.#image;
+    const pinnedCp = this.pinnedCp;
+    const transaction = new Transaction({
+      kernel, image, cp, commit, vvbnCount, segmentStripes, writer, ledger, containers, nodes, pinnedCp,
+    });
+    return { transaction, writer, ledger };
+  }
+
+  #newLedger(): SegmentLedger {
+    const { dataUnits: k, parityUnits: m, segmentStripes } = this.#superblock;
+    const { quarantined } = this.#readers;
+    return new SegmentLedger({ table: this.table, wanted: { k, m }, segmentStripes, quarantined }, this.#openSegment);
+  }
+
+  /** Everything is written: table, sync, superblocks, sync. False: a member failed, make it again. */
+  async #commit(transaction: Transaction, ledger: SegmentLedger, outcome: Outcome): Promise<boolean> {
+    const before = this.raid.present;
+    const { changes, emptied } = ledger.settle();
+    const earlier = new Map([...changes.keys()].map((segment) => [segment, this.table.get(segment)] as const));
+    for (const [segment, record] of changes) this.table.set(segment, record);
+    const next: Superblock = {
+      ...this.#superblock,
+      ...outcome.changes,
+      commit: transaction.commit,
+      cp: outcome.cp,
+      mapRoot: transaction.mapRoot,
+      containerRoot: transaction.containerRoot,
+      freeList: transaction.freeList,
+      vvbnCursor: transaction.vvbnCursor,
+      appliedSequence: outcome.appliedSequence,
+      appliedChain: outcome.appliedChain,
+    };
+    if (!(await this.#writeTable(transaction.commit)) || this.raid.present !== before) {
+      for (const [segment, record] of earlier) this.table.set(segment, record);
+      return false;
+    }
+    await this.#moveSuperblocks(next);
+    this.#openSegment = ledger.open;
+    this.#readers.quarantine(next.commit, emptied);
+    this.#image = imageOf(next);
+    return true;
+  }
+
+  /** Writes the changed table pages and makes everything written so far durable. False: a member failed. */
+  async #writeTable(commit: number): Promise<boolean> {
+    const before = this.raid.present;
+    const present = this.#disks.filter((disk) => disk !== null);
+    for (const [disk, error] of await this.table.writeDirty(present, commit)) {
+      this.raid.dropMember(this.#disks.indexOf(disk), error);
+    }
+    return (await this.raid.sync()) === before && this.raid.present === before;
+  }
+
+  /** A superblock that stands on at least one member exists: a member that fails here is recorded by the next one. */
+  async #moveSuperblocks(next: Superblock): Promise<void> {
+    for (const [slot, error] of await writeSuperblocks(this.kernel, this.#disks, next)) {
+      this.raid.dropMember(slot, error);
+    }
+    await this.raid.sync();
+    if (this.raid.present === 0) throw new MirrorvolError("ERR_NO_MEMBERS", "the last member has failed");
+    this.#superblock = next;
+    this.table.committed();
+  }
+
+  /** Until the superblock names every lost member as missing. */
+  async #recordLosses(changes: SuperblockChanges | null = null): Promise<void> {
+    for (let first = changes; ; first = null) {
+      const members = (first?.members ?? this.#superblock.members).map((member, slot) => {
+        const isLost = member.state === "current" && this.#disks[slot] === null;
+        return isLost ? { ...member, state: "missing" as MemberState } : member;
+      });
+      const isRecorded = members.every((member, slot) => member === this.#superblock.members[slot]);
+      if (first === null && isRecorded) return;
+      const next = { ...this.#superblock, ...first, members, commit: this.#superblock.commit + 1 };
+      // An abandoned commit may have left table pages with this very number: they are overwritten first.
+      await this.#writeTable(next.commit);
+      await this.#moveSuperblocks(next);
+      this.#image = { ...this.#image, commit: next.commit };
+    }
+  }
+
+  #memberFailed(slot: number, error: Error): void {
+    this.#disks[slot] = null;
+    this.#options.onMemberLost(slot, error);
+  }
+
+  usedBlocks(): number {
+    return this.table.live;
+  }
+
+  /** Blocks that all segments can hold in their present or next geometry, summaries not counted. */
+  capacityBlocks(): number {
+    const { dataUnits, segmentCount, segmentStripes } = this.#superblock;
+    return segmentCount * segmentStripes * dataUnits;
+  }
+
+  async close(): Promise<void> {
+    await this.raid.close();
+    await Promise.all(this.#options.disks.map((disk) => disk?.close()));
+  }
+}
