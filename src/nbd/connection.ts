@@ -16,7 +16,7 @@
 import type { ByteStream } from "../io/stream.ts";
 import type { Clock, Timer } from "../io/world.ts";
 import type { NbdEvent } from "./event.ts";
-import type { ExportDirectory } from "./export.ts";
+import type { ExportDirectory, FoundExport } from "./export.ts";
 import type { NbdLimits } from "./limits.ts";
 import { Negotiation, type Step } from "./negotiation.ts";
 import { type Message, Parser } from "./parser.ts";
@@ -160,7 +160,7 @@ export class NbdConnection {
     this.#onProgress();
   }
 
-  #serve(found: ConstructorParameters<typeof Session>[0]): void {
+  #serve(found: FoundExport): void {
     this.#deadline?.cancel();
     this.#phase = "serving";
     this.#parser.enterTransmission();
