@@ -26,8 +26,8 @@ import type { GenerationRecord } from "./port.ts";
 export interface Local extends Omit<SourceState, "aloneSince"> {
   /** It has served clients since it was opened, so nothing can be put under what they saw. */
   readonly hasServed: boolean;
-  /** The chain at a sequence if the log holds everything that follows it. */
-  readonly chainAt: (sequence: number) => bigint | null;
+  /** The chain at the mirror's tail, null if the log does not hold everything that follows it. */
+  readonly chainAtTheirTail: bigint | null;
 }
 
 /** What the mirror answered: null where its log does not reach. */
@@ -61,8 +61,8 @@ function findMisfit(local: Local, remote: MirrorState): Decision | null {
     const reason = `the mirror has ${remote.sizeBlocks} blocks, the source ${local.sizeBlocks}`;
     return { kind: "refused", code: "ERR_SIZE_DIFFERS", reason };
   }
-  if (remote.logBytes < local.logBytes) {
-    const reason = `the mirror's log has ${remote.logBytes} bytes, the source's ${local.logBytes}: it must not be smaller`;
+  if (remote.halfBytes < local.halfBytes) {
+    const reason = `a half of the mirror's log has ${remote.halfBytes} bytes, the source's ${local.halfBytes}: it must not be smaller`;
     return { kind: "refused", code: "ERR_MIRROR_LOG_SMALL", reason };
   }
   if (remote.boundTo === null || bytesEqual(remote.boundTo, local.volumeId)) return null;
@@ -119,7 +119,7 @@ function adoptTail(local: Local, remote: MirrorState, chains: RemoteChains): Dec
 
 /** r <= t. */
 function onOurChain(local: Local, remote: MirrorState): Decision {
-  const ours = local.chainAt(remote.tail.sequence);
+  const ours = local.chainAtTheirTail;
   if (ours === null) {
     return { kind: "image", reason: `the log no longer holds what follows ${remote.tail.sequence}` };
   }

@@ -73,7 +73,8 @@ function choice<const T extends string>(names: readonly T[]): Field<T> {
 const side = {
   volumeId: id(),
   sizeBlocks: count(1),
-  logBytes: count(1),
+  /** Room for entries in one log half. */
+  halfBytes: count(1),
   role: role(),
   history: history(1),
   tail: logPosition(),
@@ -164,7 +165,6 @@ const CATALOGUE = {
     cp: count(1),
     seal: logPosition(),
     firstSequence: count(),
-    count: count(),
     blocks: count(),
     trims: count(),
   }),
@@ -184,7 +184,7 @@ const CATALOGUE = {
     root: hash(),
     text: words(),
   }),
-  cpCommitted: entry(wire.FRAME_KIND_CP_COMMITTED, { cp: count(1), seal: logPosition() }),
+  cpCommitted: entry(wire.FRAME_KIND_CP_COMMITTED, { cp: count(1), sequence: count(1) }),
 };
 
 type Catalogue = typeof CATALOGUE;

@@ -3,35 +3,20 @@
 
 import type { MirrorvolError } from "../kernel/errors.ts";
 import type { AppendedEntry, EntryView, Generation, LogPosition } from "../log/types.ts";
+import type { CpData } from "../volume/cp_data.ts";
+import type { RemoteImage } from "../volume/image_sync.ts";
 import type { GenerationRecord, Role } from "../volume/superblock.ts";
 
-export type { AppendedEntry, EntryView, Generation, GenerationRecord, LogPosition, Role };
-
-/** What a consistency point changes, in volume block numbers. Trims are applied before the blocks. */
-export interface CpData {
-  readonly cp: number;
-  readonly seal: LogPosition;
-  readonly firstSequence: number;
-  /** How many entries the consistency point covers. */
-  readonly count: number;
-  /** Ascending. */
-  readonly lbas: Float64Array;
-  /** Four words for each lba. */
-  readonly hashes: Uint32Array;
-  /** Ascending, disjoint. */
-  readonly trims: readonly { readonly lba: number; readonly count: number }[];
-}
-
-/** A complete image of a volume that can be asked for what differs. */
-export interface RemoteImage {
-  readonly cp: number;
-  readonly seal: LogPosition;
-  readonly rootHash: Uint8Array;
-  readonly sizeBlocks: number;
-  /** For each node: the logical hashes of its children. Level 0 is the leaves, whose children are blocks. */
-  children(level: number, indexes: number[]): Promise<Uint8Array[]>;
-  blocks(lbas: number[]): Promise<Uint8Array[]>;
-}
+export type {
+  AppendedEntry,
+  CpData,
+  EntryView,
+  Generation,
+  GenerationRecord,
+  LogPosition,
+  RemoteImage,
+  Role,
+};
 
 export interface PinnedImage extends RemoteImage {
   release(): void;
@@ -49,10 +34,15 @@ export interface Relationship {
 
 export interface ReplicatedLog {
   readonly recovery: { readonly requiredThrough: number };
+  readonly tail: LogPosition;
+  readonly durable: number;
+  readonly halfPayloadBytes: number;
   /** The chain at a sequence if the log still holds everything that follows it, else null. */
-  chainAt(sequence: number): bigint | null;
-  /** The entries from a sequence on, as far as there are any. */
-  entries(from: number, through?: number): AsyncIterable<EntryView>;
+  chainAt(sequence: number): Promise<bigint | null>;
+  /** Durable entries from that one on, as far as there are any. */
+  entries(from: number): AsyncIterable<EntryView>;
+  whenDurable(sequence: number, signal?: AbortSignal): Promise<void>;
+  status(): readonly { readonly free: boolean }[];
 }
 
 export type Gate = "open" | "waiting" | { readonly refused: MirrorvolError };
@@ -66,10 +56,7 @@ export interface CpObserver {
 export interface ReplicatedVolume {
   readonly name: string;
   readonly bytes: number;
-  readonly logBytes: number;
   readonly volumeId: Uint8Array;
-  readonly tail: LogPosition;
-  readonly durable: number;
   readonly acknowledged: number;
   readonly cp: number;
   readonly rootHash: Uint8Array;

@@ -43,7 +43,7 @@ function sideOf(entries: Entries, history: readonly GenerationRecord[]) {
   const sequence = entries.length;
   return {
     sizeBlocks: 64,
-    logBytes: 4096,
+    halfBytes: 4096,
     history,
     tail: { sequence, chain: chainOf(entries, sequence) },
     durable: sequence,
@@ -60,7 +60,7 @@ const localOf = (world: World): Local => ({
   role: "source",
   requiredThrough: world.requiredThrough,
   hasServed: world.hasServed,
-  chainAt: (sequence) => heldChain(world.source, world.sourceFrom, sequence),
+  chainAtTheirTail: heldChain(world.source, world.sourceFrom, world.mirror.length),
 });
 
 const remoteOf = (world: World): MirrorState => ({
@@ -230,7 +230,7 @@ test("another history, role, size, log or owner is refused", () => {
   const codes: [Partial<MirrorState>, string][] = [
     [{ role: "source" }, "ERR_NOT_A_MIRROR"],
     [{ sizeBlocks: 63 }, "ERR_SIZE_DIFFERS"],
-    [{ logBytes: 4095 }, "ERR_MIRROR_LOG_SMALL"],
+    [{ halfBytes: 4095 }, "ERR_MIRROR_LOG_SMALL"],
     [{ boundTo: new Uint8Array(16).fill(9) }, "ERR_NOT_BOUND"],
   ];
   for (const [remote, code] of codes) {

@@ -19,7 +19,7 @@ const history = [
 const side = {
   volumeId: bytes(16),
   sizeBlocks: 65536,
-  logBytes: 2 ** 40,
+  halfBytes: 2 ** 40,
   role: "source" as const,
   history,
   tail: position,
@@ -61,13 +61,13 @@ const SAMPLES: { [N in MessageName]: BodyOf<N> } = {
   children: { request: 1, fault: "", counts: [2, 1], hashes: bytes(48) },
   blocksRequest: { request: 2, cp: 4, lbas: [1, 5] },
   blocks: { request: 2, fault: "", blocks: bytes(8192) },
-  cpBegin: { cp: 5, seal: position, firstSequence: 42, count: 9, blocks: 2, trims: 1 },
+  cpBegin: { cp: 5, seal: position, firstSequence: 42, blocks: 2, trims: 1 },
   cpBlocks: { cp: 5, blocks: bytes(48) },
   cpTrims: { cp: 5, trims: bytes(16) },
   cpEnd: { cp: 5, root: bytes(16) },
   cpOwn: { cp: 5, root: null },
   cpAck: { cp: 5, outcome: "committed", root: bytes(16), text: "" },
-  cpCommitted: { cp: 5, seal: position },
+  cpCommitted: { cp: 5, sequence: 41 },
 };
 const NAMES = Object.keys(SAMPLES) as MessageName[];
 const encode = (name: MessageName) => encodeFrame(kernel, generation, name, SAMPLES[name] as never);
@@ -178,7 +178,7 @@ const OUT_OF_BOUNDS: [MessageName, number, number[], RegExp][] = [
   ["hello", 43, [0xff], /volume is no UTF-8/],
   ["sourceState", 16, [0, 0, 0, 0, 0, 0, 0, 0], /sizeBlocks is 0/],
   ["sourceState", 16, [0, 0, 0, 0, 0, 0, 32, 0], /sizeBlocks is 9007199254740992/],
-  ["sourceState", 24, [0, 0, 0, 0, 0, 0, 0, 0], /logBytes is 0/],
+  ["sourceState", 24, [0, 0, 0, 0, 0, 0, 0, 0], /halfBytes is 0/],
   ["sourceState", 32, [2], /role is 2/],
   ["sourceState", 33, [0, 0, 0, 0], /history's count is 0/],
   ["sourceState", 33, [65, 0, 0, 0], /history's count is 65/],

@@ -1,0 +1,24 @@
+// What a source remembers of its consistency points, across sessions: the root hashes of the last ones. The CP
+// data themselves are kept by the volume for as long as it keeps the log half.
+
+const KEPT = 16;
+
+export class CpMemory {
+  /** By cp, oldest first. */
+  readonly #roots = new Map<number, Uint8Array>();
+  /** The newest one whose work has begun. */
+  begun = 0;
+
+  setRoot(cp: number, root: Uint8Array): void {
+    this.#roots.delete(cp);
+    this.#roots.set(cp, root.slice());
+    for (const oldest of this.#roots.keys()) {
+      if (this.#roots.size <= KEPT) break;
+      this.#roots.delete(oldest);
+    }
+  }
+
+  root(cp: number): Uint8Array | null {
+    return this.#roots.get(cp) ?? null;
+  }
+}

@@ -1,0 +1,154 @@
+// Sends a source's log entries to its mirror, in order, without gaps.
+//
+//   reading    entries come back from the log files, up to the durable tail
+//   attaching  what is appended from now on stays in the ring and is remembered; the entries before it are
+//              read back as they become durable
+//   live       each entry goes out as it is appended, from the ring, without a copy
+//
+// Invariants:
+//   - `sentThrough` grows by one with each entry, whatever the state;
+//   - the ring keeps every entry whose bytes the connection may still look at: `setForwarded` follows the
+//     connection's callbacks, and says "nothing is needed" only when none is outstanding;
+//   - a connection that does not keep up costs `BUFFERED_BYTES_MAX` and the ring, no more: then the live state
+//     ends, and what was not sent is read back later.
+
+import { ENTRY_KIND, ENTRY_KIND_SEAL, ENTRY_LBA } from "../../assembly/format.ts";
+import { assert } from "../kernel/errors.ts";
+import { streamEntries } from "./entry_stream.ts";
+import { Cursor } from "./fields.ts";
+import type { Link } from "./link.ts";
+import type { AppendedEntry, ReplicatedVolume } from "./port.ts";
+
+export const BUFFERED_BYTES_MAX = 4 * 1024 * 1024;
+
+export interface ForwarderOptions {
+  readonly volume: ReplicatedVolume;
+  readonly link: Link;
+  /** What the mirror has. */
+  readonly from: number;
+  /** The seal of that consistency point is on its way. */
+  readonly onSeal: (cp: number, sequence: number) => void;
+  /** The log cannot give what is needed, ERR_LOG_RANGE for instance. */
+  readonly onFailed: (error: unknown) => void;
+}
+
+type State = "idle" | "reading" | "attaching" | "live" | "stopped";
+
+export class Forwarder {
+  readonly #options: ForwarderOptions;
+  readonly #volume: ReplicatedVolume;
+  readonly #link: Link;
+  #state: State = "idle";
+  #sentThrough: number;
+  /** Appended since attaching began, still in the ring. */
+  #attached: AppendedEntry[] = [];
+  /** Sent from the ring, callback outstanding. */
+  #outstanding = 0;
+
+  constructor(options: ForwarderOptions) {
+    this.#options = options;
+    this.#volume = options.volume;
+    this.#link = options.link;
+    this.#sentThrough = options.from;
+  }
+
+  get sentThrough(): number {
+    return this.#sentThrough;
+  }
+
+  get isLive(): boolean {
+    return this.#state === "live";
+  }
+
+  start(): void {
+    assert(this.#state === "idle", "forwarder: it was started before");
+    this.#read();
+  }
+
+  onAppended(entry: AppendedEntry): void {
+    if (this.#state === "live") this.#sendLive(entry);
+    else if (this.#state === "attaching") this.#attached.push(entry);
+  }
+
+  /** Sends nothing any more. What the connection still looks at stays in the ring until it lets go. */
+  stop(): void {
+    this.#state = "stopped";
+    this.#attached = [];
+    this.#releaseRing();
+  }
+
+  #read(): void {
+    this.#state = "reading";
+    this.#releaseRing();
+    void this.#catchUp().catch((error: unknown) => {
+      if (this.#isStopped()) return;
+      this.stop();
+      this.#options.onFailed(error);
+    });
+  }
+
+  async #catchUp(): Promise<void> {
+    const { log } = this.#volume;
+    while (this.#sentThrough < log.durable) {
+      await this.#readBack(log.durable);
+      if (this.#isStopped()) return;
+    }
+    await this.#attach();
+  }
+
+  async #attach(): Promise<void> {
+    const { log } = this.#volume;
+    this.#state = "attaching";
+    const attachedAt = log.tail.sequence;
+    this.#volume.setForwarded(attachedAt);
+    await log.whenDurable(attachedAt);
+    if (this.#isStopped()) return;
+    await this.#readBack(attachedAt);
+    if (this.#isStopped()) return;
+    this.#state = "live";
+    const attached = this.#attached;
+    this.#attached = [];
+    for (const entry of attached) this.onAppended(entry);
+  }
+
+  #readBack(through: number): Promise<void> {
+    const onSent = ({ sequence, seal }: { sequence: number; seal: number | null }) => {
+      if (this.#isStopped()) return;
+      this.#sentThrough = sequence;
+      if (seal !== null) this.#options.onSeal(seal, sequence);
+    };
+    const { log } = this.#volume;
+    return streamEntries({ link: this.#link, log, from: this.#sentThrough + 1, through, onSent });
+  }
+
+  #sendLive({ sequence, view }: AppendedEntry): void {
+    if (this.#link.bufferedBytes > BUFFERED_BYTES_MAX) return this.#read();
+    assert(sequence === this.#sentThrough + 1, `forwarder: ${sequence} after ${this.#sentThrough}`);
+    this.#sentThrough = sequence;
+    this.#outstanding += 1;
+    const seal = sealOf(view);
+    this.#link.sendBytes(view, () => this.#sent(sequence));
+    if (seal !== null) this.#options.onSeal(seal, sequence);
+  }
+
+  /** The connection has let go of the entry, sent or not. */
+  #sent(sequence: number): void {
+    this.#outstanding -= 1;
+    if (this.#state === "live") this.#volume.setForwarded(sequence);
+    else this.#releaseRing();
+  }
+
+  #releaseRing(): void {
+    const needsRing = this.#state === "live" || this.#state === "attaching";
+    if (!needsRing && this.#outstanding === 0) this.#volume.setForwarded(Number.POSITIVE_INFINITY);
+  }
+
+  #isStopped(): boolean {
+    return this.#state === "stopped";
+  }
+}
+
+function sealOf(entry: Uint8Array): number | null {
+  if (entry[ENTRY_KIND] !== ENTRY_KIND_SEAL) return null;
+  return Number(new Cursor(entry).view.getBigUint64(ENTRY_LBA, true));
+}
