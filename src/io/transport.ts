@@ -10,10 +10,13 @@ export interface Connection {
   readonly receivedBytes: number;
   /** The data is not copied: it must not change until done is called (with an error once closed). */
   send(data: Uint8Array, done?: (error: Error | null) => void): void;
-  /** Stops and restarts onMessage: backpressure to the peer. */
+  /** Stops and restarts onMessage: backpressure to the peer. Meanwhile the peer's close may go unnoticed. */
   pause(): void;
   resume(): void;
-  /** Idempotent. The reason (short ASCII) reaches the peer's onClose. */
+  /**
+   * Sends what is buffered, then closes; idempotent. The reason (short ASCII) reaches the peer's onClose. No
+   * message is delivered here after this call.
+   */
   close(reason?: string): void;
   /** Called with each whole message; the view is only valid during the call. */
   onMessage: (data: Uint8Array) => void;
@@ -21,6 +24,7 @@ export interface Connection {
   onClose: (reason: string) => void;
 }
 
+/** Closing it ends listening at once; what was accepted stays open. */
 export interface Listener {
   /** Where it listens, with the real port, such as "127.0.0.1:8750". */
   readonly address: string;
