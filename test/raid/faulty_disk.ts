@@ -38,6 +38,7 @@ export class FaultyDisk implements Disk {
 
   async sync(): Promise<void> {
     this.syncs++;
+    await this.gate;
     if (this.syncError) throw this.syncError;
     await this.#inner.sync();
   }

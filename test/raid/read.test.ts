@@ -369,6 +369,17 @@ test("repairs go on when the arena is full, block by block in the reserve", asyn
   fixture.damageBlock(pvbns.find((pvbn) => slotOf(pvbn) === 1)!);
   await Promise.all([fixture.check(pvbns.slice(10)), fixture.check(pvbns.slice(0, 50))].map(settle));
   await fixture.check(pvbns.slice(10));
+  // A proof that throws ends its own read, and leaves the reserve to the next.
+  const lost = pvbns.slice(10).find((pvbn) => slotOf(pvbn) === 0)!;
+  const verify = () => {
+    throw new Error("no proof");
+  };
+  const [request] = fixture.requests([lost]);
+  await fixture.group.read([{ ...request!, verify }]).then(
+    () => assert.unreachable(),
+    (error) => assert.is(error.message, "no proof"),
+  );
+  await fixture.check([lost]);
   for (const piece of hog) kernel.arena.free(piece);
 });
 

@@ -176,9 +176,36 @@ test("a member that is dropped while the run is open or under way fails the run,
     open();
     assert.is((await (written ?? failure(run.write()))).code, "ERR_MEMBER_FAILED");
     assert.is(spare.batches, 0);
+    assert.is(fixture.disks[1]!.batches, when === "during" ? 1 : 0, "a dropped disk is left alone");
     assert.is(fixture.failed.length, 1);
     run.release();
   }
+});
+
+test("what a replaced disk did late is not held against the new one, nor for it", async () => {
+  const fixture = await Fixture.make({ slots: 3, geometry: plain(2, 1) });
+  const { group } = fixture;
+  const run = await group.beginRun(0, 0, 1);
+  fixture.fill(run, 2);
+  let open = () => {};
+  fixture.disks[1]!.gate = new Promise((resolve) => (open = resolve));
+  fixture.disks[1]!.judge = () => new Error("EIO, late");
+  const written = failure(run.write());
+  const synced = group.sync();
+  const reading = fixture.check([run.pvbnAt(1)]).catch(() => {});
+  group.dropMember(1, new Error("pulled"));
+  group.addMember(1, await fixture.newDisk("spare"));
+  open();
+  assert.is((await written).code, "ERR_MEMBER_FAILED");
+  assert.is(await synced, 0b101, "the spare was not synced");
+  await reading;
+  assert.is(group.present, 0b111);
+  assert.equal(
+    fixture.failed.map(({ error }) => error.message),
+    ["pulled"],
+  );
+  assert.equal(group.memberErrors[1], { readErrors: 0, checksumErrors: 0, state: "present" });
+  run.release();
 });
 
 test("memory comes back once, and not while a disk still reads from it", async () => {
