@@ -7,8 +7,8 @@ import { BLOCK_BYTES, ENTRY_KIND_TRIM, ENTRY_KIND_WRITE, ENTRY_PAYLOAD_MAX } fro
 import { MirrorvolError } from "../kernel/errors.ts";
 import { geometryFor } from "../raid/geometry.ts";
 import { cpBlocksMax } from "./config.ts";
-import { segmentsFor } from "./cp_apply.ts";
 import type { VolumeCore } from "./core.ts";
+import { segmentsFor } from "./cp_apply.ts";
 import type { WriteMode } from "./pending.ts";
 
 export interface AppendRequest {
@@ -78,7 +78,11 @@ export class Appender {
     if (end > tail) await this.write(tail, new Uint8Array(end - tail), request);
   }
 
-  async #writePiece(offset: number, data: Uint8Array, request: AppendRequest): Promise<{ done: Promise<void> }> {
+  async #writePiece(
+    offset: number,
+    data: Uint8Array,
+    request: AppendRequest,
+  ): Promise<{ done: Promise<void> }> {
     const first = Math.floor(offset / BLOCK_BYTES);
     const count = Math.ceil((offset + data.length) / BLOCK_BYTES) - first;
     await this.#reserve(first, count);
@@ -118,7 +122,10 @@ export class Appender {
       const { sequence, location, view } = appended;
       const payload = parts === null ? null : view.subarray(view.length - payloadBytes);
       const hashes = payload === null ? null : hashesOf(core, payload, count);
-      const done = core.track({ sequence, kind, lba, count, location, mode: request.mode, payload, hashes }, request.signal);
+      const done = core.track(
+        { sequence, kind, lba, count, location, mode: request.mode, payload, hashes },
+        request.signal,
+      );
       core.onAppended?.(appended);
       core.onWork();
       return { done };
@@ -179,7 +186,8 @@ export function hashesOf(core: VolumeCore, payload: Uint8Array, count: number): 
   core.kernel.hashBlocksAt(payload.byteOffset, count, hashes);
   for (let i = 0; i < count; i++) {
     const block = payload.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES);
-    if (block[0] === 0 && block[BLOCK_BYTES - 1] === 0 && core.kernel.isZero(block)) hashes.fill(0, i * 4, i * 4 + 4);
+    if (block[0] === 0 && block[BLOCK_BYTES - 1] === 0 && core.kernel.isZero(block))
+      hashes.fill(0, i * 4, i * 4 + 4);
   }
   return hashes;
 }
@@ -200,12 +208,14 @@ function mergeEdges(offset: number, data: Uint8Array, edges: readonly Edge[]): U
   const bodyFrom = head ? (first + 1) * BLOCK_BYTES : offset;
   const bodyTo = tail ? last * BLOCK_BYTES : end;
   if (head) parts.push(head.block);
-  if (bodyTo > bodyFrom && (head === undefined || first !== last)) parts.push(data.subarray(bodyFrom - offset, bodyTo - offset));
+  if (bodyTo > bodyFrom && (head === undefined || first !== last))
+    parts.push(data.subarray(bodyFrom - offset, bodyTo - offset));
   if (tail) parts.push(tail.block);
   return parts;
 }
 
 async function allSettledOrThrow(promises: readonly Promise<void>[]): Promise<void> {
   if (promises.length === 1) return promises[0];
-  for (const result of await Promise.allSettled(promises)) if (result.status === "rejected") throw result.reason;
+  for (const result of await Promise.allSettled(promises))
+    if (result.status === "rejected") throw result.reason;
 }

@@ -3,10 +3,7 @@
 //
 // Victims are the segments with the fewest live blocks. Several go in one commit, because blocks that live close
 // together share container leaves; a commit must give back more than it takes.
-import {
-  BLOCK_BYTES,
-  RECORD_KIND_CONTAINER,
-} from "../../assembly/format.ts";
+import { BLOCK_BYTES, RECORD_KIND_CONTAINER } from "../../assembly/format.ts";
 import { MirrorvolError } from "../kernel/errors.ts";
 import { pvbnOf, RowLayout } from "../raid/geometry.ts";
 import type { Store } from "./store.ts";
@@ -20,7 +17,11 @@ const LIVE_SHARE_MAX = 0.95;
 
 /** Evacuates what was found damaged, then the emptiest segments until `wanted` are free. The caller holds commitLock. */
 export async function clean(store: Store, wanted: number): Promise<void> {
-  if (store.suspects.size > 0) await cleanSegments(store, [...store.suspects].filter((s) => store.table.get(s).used));
+  if (store.suspects.size > 0)
+    await cleanSegments(
+      store,
+      [...store.suspects].filter((s) => store.table.get(s).used),
+    );
   store.suspects.clear();
   for (;;) {
     await store.readersDrained();
@@ -54,7 +55,8 @@ function chooseVictims(store: Store, empty: number): number[] {
   for (let segment = 0; segment < store.table.count; segment++) {
     const record = store.table.get(segment);
     const isWorthIt = record.live < segmentStripes * record.geometry.k * LIVE_SHARE_MAX;
-    if (record.used && segment !== store.openSegment && isWorthIt) candidates.push({ segment, live: record.live });
+    if (record.used && segment !== store.openSegment && isWorthIt)
+      candidates.push({ segment, live: record.live });
   }
   candidates.sort((a, b) => a.live - b.live);
   // Half of the empty space is for what moving drags along: container nodes, summaries, padding.
@@ -110,7 +112,11 @@ async function readPart(
   const verify = (block: Uint8Array) => {
     header = decodeSummaryHeader(store.kernel, store.superblock.volumeId, block.slice());
     if (header === null || expected === null) return header !== null;
-    return header.part === expected.part && header.firstStripe === expected.firstStripe && header.commit === expected.commit;
+    return (
+      header.part === expected.part &&
+      header.firstStripe === expected.firstStripe &&
+      header.commit === expected.commit
+    );
   };
   await store.raid.read([{ pvbn, out, hash: new Uint32Array(4), hashIndex: 0, verify }]);
   return { header: header!, block: out };
@@ -134,7 +140,9 @@ async function moveLive(
   const outs = Array.from({ length: BATCH_BLOCKS }, () => new Uint8Array(BLOCK_BYTES));
   let batch: { record: RunRecord; pvbn: number }[] = [];
   const flush = async () => {
-    await store.raid.read(batch.map(({ record, pvbn }, i) => ({ pvbn, out: outs[i]!, hash: record.hash, hashIndex: 0 })));
+    await store.raid.read(
+      batch.map(({ record, pvbn }, i) => ({ pvbn, out: outs[i]!, hash: record.hash, hashIndex: 0 })),
+    );
     for (const [i, { record }] of batch.entries()) {
       const pvbn = await transaction.place(record.kind, record.level, record.id, record.hash, outs[i]!);
       await transaction.move(record.id, pvbn);
@@ -151,7 +159,12 @@ async function moveLive(
   if (batch.length > 0) await flush();
 }
 
-async function isLive(store: Store, transaction: Transaction, record: RunRecord, pvbn: number): Promise<boolean> {
+async function isLive(
+  store: Store,
+  transaction: Transaction,
+  record: RunRecord,
+  pvbn: number,
+): Promise<boolean> {
   if (record.kind !== RECORD_KIND_CONTAINER) return (await transaction.lookup(record.id)) === pvbn;
   const pointer = await store.containers.pointerAt(transaction.containerRoot, record.level, record.id);
   return pointer !== null && readU64(pointer[0], pointer[1]) === pvbn;

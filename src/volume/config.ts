@@ -2,7 +2,6 @@
 import {
   BLOCK_BYTES,
   DATA_UNITS_MAX,
-  ENTRY_PAYLOAD_MAX,
   LEAF_FANOUT,
   LOG_HALF_COUNT,
   MEMBERS_MAX,
@@ -10,6 +9,7 @@ import {
   SECTOR_BYTES,
 } from "../../assembly/format.ts";
 import { MirrorvolError } from "../kernel/errors.ts";
+import { HALF_BYTES_MIN } from "../log/create.ts";
 import { segmentCountFor, tailOffset } from "./members.ts";
 
 export interface VolumeConfig {
@@ -42,7 +42,8 @@ export const RING_BYTES = 8 * 1024 * 1024;
 export const CACHE_BYTES = 16 * 1024 * 1024;
 export const CP_INTERVAL_MS = 10_000;
 const LOG_COPIES_MAX = 4;
-const LOG_HALF_BYTES_MIN = 2 * 1024 * 1024;
+/** One entry of the largest size and its seal must fit. */
+const LOG_HALF_BYTES_MIN = Math.ceil(HALF_BYTES_MIN / BLOCK_BYTES) * BLOCK_BYTES;
 const SEGMENT_STRIPES_MIN = 32;
 const SEGMENT_STRIPES_MAX = 4096;
 const SEGMENTS_WANTED = 256;
@@ -62,22 +63,52 @@ export interface Geometry {
 /** Checks the configuration and derives the sizes; throws ERR_CONFIG naming what is wrong. */
 export function geometryOf(config: VolumeConfig): Geometry {
   const dataUnits = config.dataUnits ?? config.members.length - config.parity;
-  check(config, config.sizeBytes >= BLOCK_BYTES && config.sizeBytes % BLOCK_BYTES === 0, "size must be a multiple of 4096");
-  check(config, config.members.length >= 1 && config.members.length <= MEMBERS_MAX, `1 to ${MEMBERS_MAX} members`);
-  check(config, Number.isInteger(config.parity) && config.parity >= 0 && config.parity <= PARITY_UNITS_MAX, "parity is 0 to 3");
-  check(config, Number.isInteger(dataUnits) && dataUnits >= 1 && dataUnits <= DATA_UNITS_MAX, "1 to 15 data units");
+  check(
+    config,
+    config.sizeBytes >= BLOCK_BYTES && config.sizeBytes % BLOCK_BYTES === 0,
+    "size must be a multiple of 4096",
+  );
+  check(
+    config,
+    config.members.length >= 1 && config.members.length <= MEMBERS_MAX,
+    `1 to ${MEMBERS_MAX} members`,
+  );
+  check(
+    config,
+    Number.isInteger(config.parity) && config.parity >= 0 && config.parity <= PARITY_UNITS_MAX,
+    "parity is 0 to 3",
+  );
+  check(
+    config,
+    Number.isInteger(dataUnits) && dataUnits >= 1 && dataUnits <= DATA_UNITS_MAX,
+    "1 to 15 data units",
+  );
   check(config, dataUnits + config.parity <= config.members.length, "more units in a row than members");
-  check(config, config.log.length >= 1 && config.log.length <= LOG_COPIES_MAX, `1 to ${LOG_COPIES_MAX} log copies`);
+  check(
+    config,
+    config.log.length >= 1 && config.log.length <= LOG_COPIES_MAX,
+    `1 to ${LOG_COPIES_MAX} log copies`,
+  );
   const logHalfBytes = Math.floor(config.logBytes / LOG_HALF_COUNT / BLOCK_BYTES) * BLOCK_BYTES;
-  const logMin = `the log needs ${(LOG_HALF_BYTES_MIN * LOG_HALF_COUNT) / 1024 / 1024} MiB a copy or more`;
+  const logMin = `the log needs ${LOG_HALF_BYTES_MIN * LOG_HALF_COUNT} bytes a copy or more`;
   check(config, logHalfBytes >= LOG_HALF_BYTES_MIN, logMin);
-  const memberBytes = Math.floor((config.memberBytes ?? defaultMemberBytes(config)) / BLOCK_BYTES) * BLOCK_BYTES;
+  const memberBytes =
+    Math.floor((config.memberBytes ?? defaultMemberBytes(config)) / BLOCK_BYTES) * BLOCK_BYTES;
   const segmentStripes = config.segmentStripes ?? segmentStripesFor(memberBytes);
   const segmentCount = segmentCountFor(memberBytes, segmentStripes);
   check(config, segmentCount >= SEGMENTS_MIN, `the members are too small (${memberBytes} bytes)`);
   const vvbnCount = 2 * segmentCount * segmentStripes * Math.max(dataUnits, config.members.length);
   const sizeBlocks = config.sizeBytes / BLOCK_BYTES;
-  return { dataUnits, parityUnits: config.parity, sizeBlocks, memberBytes, segmentStripes, segmentCount, vvbnCount, logHalfBytes };
+  return {
+    dataUnits,
+    parityUnits: config.parity,
+    sizeBlocks,
+    memberBytes,
+    segmentStripes,
+    segmentCount,
+    vvbnCount,
+    logHalfBytes,
+  };
 }
 
 /**
@@ -89,7 +120,8 @@ export function defaultMemberBytes(config: VolumeConfig): number {
   const blocks = Math.ceil(config.sizeBytes / BLOCK_BYTES);
   const logHalf = Math.floor(config.logBytes / LOG_HALF_COUNT);
   const cpBlocks = Math.min(blocks, Math.ceil(logHalf / (BLOCK_BYTES + SECTOR_BYTES)));
-  const cpNodes = Math.min(cpBlocks, Math.ceil(blocks / LEAF_FANOUT)) + Math.min(3 * cpBlocks, Math.ceil(blocks / 128));
+  const cpNodes =
+    Math.min(cpBlocks, Math.ceil(blocks / LEAF_FANOUT)) + Math.min(3 * cpBlocks, Math.ceil(blocks / 128));
   const needed = blocks * 1.03 + 2 * (cpBlocks + cpNodes);
   const stripes = Math.ceil((needed * 1.2) / dataUnits) + 8 * SEGMENT_STRIPES_MIN;
   const segmentStripes = segmentStripesFor(stripes * BLOCK_BYTES);
@@ -98,7 +130,11 @@ export function defaultMemberBytes(config: VolumeConfig): number {
 
 function segmentStripesFor(memberBytes: number): number {
   let stripes = SEGMENT_STRIPES_MIN;
-  while (stripes < SEGMENT_STRIPES_MAX && tailOffset(memberBytes) / (stripes * BLOCK_BYTES) > 2 * SEGMENTS_WANTED) stripes *= 2;
+  while (
+    stripes < SEGMENT_STRIPES_MAX &&
+    tailOffset(memberBytes) / (stripes * BLOCK_BYTES) > 2 * SEGMENTS_WANTED
+  )
+    stripes *= 2;
   return stripes;
 }
 
@@ -110,5 +146,3 @@ export function cpBlocksMax(logHalfBytes: number): number {
 function check(config: VolumeConfig, condition: boolean, message: string): void {
   if (!condition) throw new MirrorvolError("ERR_CONFIG", `volume "${config.name}": ${message}`);
 }
-
-export const WRITE_PIECE_BYTES = ENTRY_PAYLOAD_MAX;

@@ -159,7 +159,10 @@ async function readFromLog(
 ): Promise<void> {
   const location = locationOf(half, cpData, index);
   if (location === null) {
-    throw new MirrorvolError("ERR_LOG_LACKS", `the log has no entry with the content of block ${cpData.lbas[index]}`);
+    throw new MirrorvolError(
+      "ERR_LOG_LACKS",
+      `the log has no entry with the content of block ${cpData.lbas[index]}`,
+    );
   }
   await core.log.read(location, BLOCK_BYTES, out, verifier(core, cpData.hashes, index * 4));
 }

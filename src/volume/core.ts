@@ -99,7 +99,9 @@ export class VolumeCore {
     if (this.#failure) return;
     const cause = error instanceof Error ? error.message : String(error);
     const code = error instanceof MirrorvolError ? (error.code as `ERR_${string}`) : "ERR_VOLUME_FAILED";
-    this.#failure = new MirrorvolError(code, `volume "${this.config.name}" has stopped: ${cause}`, { cause: error });
+    this.#failure = new MirrorvolError(code, `volume "${this.config.name}" has stopped: ${cause}`, {
+      cause: error,
+    });
     this.pending.fail(this.#failure);
     for (const waiter of this.#flushWaiters.splice(0)) waiter.reject(this.#failure);
     this.#gateWaiters.wakeAll();
@@ -179,7 +181,10 @@ export class VolumeCore {
   }
 
   /** Registers an appended entry; resolves when it is acknowledged. */
-  track(entry: Omit<PendingEntry, "settle" | "isInDoubt" | "deadlineMs">, signal?: AbortSignal): Promise<void> {
+  track(
+    entry: Omit<PendingEntry, "settle" | "isInDoubt" | "deadlineMs">,
+    signal?: AbortSignal,
+  ): Promise<void> {
     const deadlineMs = this.#writeTimeoutMs + this.world.clock.nowMs();
     return new Promise((resolve, reject) => {
       const settle = (error: MirrorvolError | null) => (error ? reject(error) : resolve());
@@ -224,7 +229,9 @@ export class VolumeCore {
   }
 
   #timeoutError(): MirrorvolError {
-    const what = this.#frontier.mirrorRequired ? "the mirror has not confirmed it" : "the log device has not synced it";
+    const what = this.#frontier.mirrorRequired
+      ? "the mirror has not confirmed it"
+      : "the log device has not synced it";
     const message = `volume "${this.config.name}": a write is in doubt after ${this.#writeTimeoutMs} ms: ${what}`;
     return new MirrorvolError(this.#frontier.mirrorRequired ? "ERR_MIRROR_LOST" : "ERR_TIMEOUT", message);
   }
@@ -263,7 +270,14 @@ export class VolumeCore {
     const { sequence, location } = appended;
     const { cp } = this.halves.seal(this.log.tail);
     this.trackSilently({
-      sequence, kind: SEAL, lba: cp, count: 0, location, mode: "sync", payload: null, hashes: null,
+      sequence,
+      kind: SEAL,
+      lba: cp,
+      count: 0,
+      location,
+      mode: "sync",
+      payload: null,
+      hashes: null,
     });
   }
 

@@ -36,7 +36,11 @@ export function segmentsFor(store: Store, blocks: number): number {
 }
 
 /** Makes CP cpData.cp. "mismatch": the root differs from the expected one, nothing was committed. */
-export function applyCp(store: Store, cpData: CpData, options: ApplyOptions): Promise<"committed" | "mismatch"> {
+export function applyCp(
+  store: Store,
+  cpData: CpData,
+  options: ApplyOptions,
+): Promise<"committed" | "mismatch"> {
   return store.commitLock.run(async () => {
     await clean(store, segmentsFor(store, cpData.count));
     const isCommitted = await store.transact(cpData.cp, async (transaction) => {
@@ -118,7 +122,13 @@ class CpWriter {
     let out = 0;
     for (const i of changed) {
       const block = hashIsZero(this.#data.hashes, i * 4) ? null : this.#outs[out++]!;
-      await putBlock(this.#transaction, this.#sweep, this.#data.lbas[i]!, this.#data.hashes.slice(i * 4, i * 4 + 4), block);
+      await putBlock(
+        this.#transaction,
+        this.#sweep,
+        this.#data.lbas[i]!,
+        this.#data.hashes.slice(i * 4, i * 4 + 4),
+        block,
+      );
     }
   }
 }

@@ -12,12 +12,18 @@ import { SegmentTable } from "./segments.ts";
 import type { Role, Superblock } from "./superblock.ts";
 
 /** Makes members and log. Rejects with ERR_EXISTS, ERR_CONFIG, ERR_NO_SPACE, ... naming what is wrong. */
-export async function createVolume(world: World, kernel: Kernel, config: VolumeConfig, role: Role): Promise<void> {
+export async function createVolume(
+  world: World,
+  kernel: Kernel,
+  config: VolumeConfig,
+  role: Role,
+): Promise<void> {
   const superblock = firstSuperblock(world, config, role);
   const existing = await Promise.all(config.members.map((path) => world.storage.exists(path)));
   const disks: Disk[] = [];
   try {
-    for (const path of config.members) disks.push(await createMember(world, kernel, path, superblock.memberBytes));
+    for (const path of config.members)
+      disks.push(await createMember(world, kernel, path, superblock.memberBytes));
     await world.storage.lock(disks);
     const { volumeId, logHalfBytes: halfBytes } = superblock;
     await createLog(world.storage, config.log, { kernel, volumeId, halfBytes });
@@ -63,7 +69,11 @@ function firstSuperblock(world: World, config: VolumeConfig, role: Role): Superb
     boundTo: null,
     fencedBy: null,
     logCopies: config.log.map(() => true),
-    members: config.members.map((path) => ({ id: world.random.bytes(ID_BYTES), state: "current" as const, path })),
+    members: config.members.map((path) => ({
+      id: world.random.bytes(ID_BYTES),
+      state: "current" as const,
+      path,
+    })),
     history: [{ number: 1, id, startSequence: 0, startChain: 0n }],
   };
 }

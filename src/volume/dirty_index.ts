@@ -133,7 +133,8 @@ export class DirtyIndex {
     const merged: TrimExtent[] = [];
     for (const { start, end } of this.#trims) {
       const last = merged[merged.length - 1];
-      if (last && last.lba + last.count === start) merged[merged.length - 1] = { lba: last.lba, count: end - last.lba };
+      if (last && last.lba + last.count === start)
+        merged[merged.length - 1] = { lba: last.lba, count: end - last.lba };
       else merged.push({ lba: start, count: end - start });
     }
     return merged;
@@ -162,7 +163,10 @@ export class DirtyIndex {
 
   #grow(): void {
     const { lbas, sequences, locations, hashes } = {
-      lbas: this.#lbas, sequences: this.#sequences, locations: this.#locations, hashes: this.#hashes,
+      lbas: this.#lbas,
+      sequences: this.#sequences,
+      locations: this.#locations,
+      hashes: this.#hashes,
     };
     this.#slots *= 2;
     this.#count = 0;
@@ -171,7 +175,8 @@ export class DirtyIndex {
     this.#locations = new Float64Array(this.#slots);
     this.#hashes = new Uint32Array(this.#slots * 4);
     for (let slot = 0; slot < lbas.length; slot++) {
-      if (lbas[slot] !== EMPTY) this.putBlock(lbas[slot]!, sequences[slot]!, locations[slot]!, hashes, slot * 4);
+      if (lbas[slot] !== EMPTY)
+        this.putBlock(lbas[slot]!, sequences[slot]!, locations[slot]!, hashes, slot * 4);
     }
   }
 }

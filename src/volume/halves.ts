@@ -94,14 +94,21 @@ export class Halves {
       if (found.kind === "trim") return { half, location: 0, hashes: ZERO_HASH, hashAt: 0, isHole: true };
       const { index } = half;
       const isHole = index.isHole(found.slot);
-      return { half, location: index.locationAt(found.slot), hashes: index.hashes, hashAt: found.slot * 4, isHole };
+      return {
+        half,
+        location: index.locationAt(found.slot),
+        hashes: index.hashes,
+        hashAt: found.slot * 4,
+        isHole,
+      };
     }
     return null;
   }
 
   sequenceOf(lba: number): number {
     let newest = 0;
-    for (const half of this.#halves) if (!half.isCommitted) newest = Math.max(newest, half.index.sequenceOf(lba));
+    for (const half of this.#halves)
+      if (!half.isCommitted) newest = Math.max(newest, half.index.sequenceOf(lba));
     return newest;
   }
 

@@ -5,8 +5,8 @@
 // What is found to differ is written in one transaction, so that this side is some complete CP at every moment.
 // Hashes and blocks come in batches of bounded size; memory does not grow with the volume.
 import { BLOCK_BYTES, INNER_FANOUT, LEAF_FANOUT } from "../../assembly/format.ts";
-import type { LogPosition } from "../log/types.ts";
 import { MirrorvolError } from "../kernel/errors.ts";
+import type { LogPosition } from "../log/types.ts";
 import { childHashes, fanoutOf, MapSweep, mapHeight, spanOf } from "./block_map.ts";
 import { clean } from "./cleaner.ts";
 import { putBlock, segmentsFor } from "./cp_apply.ts";
@@ -50,7 +50,12 @@ export function adoptRemoteImage(
       await new ImageWalk(store, transaction, remote, signal).run();
       const root = store.rootHash({ ...store.image, mapRoot: transaction.mapRoot });
       if (!bytesEqual(root, remote.rootHash)) return null;
-      return { cp: remote.cp, appliedSequence: remote.seal.sequence, appliedChain: remote.seal.chain, changes };
+      return {
+        cp: remote.cp,
+        appliedSequence: remote.seal.sequence,
+        appliedChain: remote.seal.chain,
+        changes,
+      };
     });
     return isCommitted ? "committed" : "mismatch";
   });
@@ -138,13 +143,19 @@ class ImageWalk {
     const actual = new Uint32Array(4);
     if (block?.length === BLOCK_BYTES) this.#store.kernel.hashBlock(block, actual);
     if (block && hashEquals(actual, 0, hash, 0)) return block;
-    throw new MirrorvolError("ERR_REMOTE_BLOCK", `block ${lba} came from the source with another content than its hash`);
+    throw new MirrorvolError(
+      "ERR_REMOTE_BLOCK",
+      `block ${lba} came from the source with another content than its hash`,
+    );
   }
 
   #hashesFrom(level: number, answer: Uint8Array | undefined): Uint32Array {
     const bytes = fanoutOf(level) * 16;
     if (answer?.length === bytes) return new Uint32Array(answer.slice().buffer);
-    throw new MirrorvolError("ERR_REMOTE_NODE", `a node of level ${level} came with ${answer?.length} bytes, not ${bytes}`);
+    throw new MirrorvolError(
+      "ERR_REMOTE_NODE",
+      `a node of level ${level} came with ${answer?.length} bytes, not ${bytes}`,
+    );
   }
 
   async #ourHashes(level: number, index: number): Promise<Uint32Array> {
@@ -177,12 +188,17 @@ export class PinnedImage implements RemoteImage {
     const answers: Uint8Array[] = [];
     for (const index of indexes) {
       this.#check(level >= 0 && level <= this.#store.mapHeight, `no level ${level}`);
-      this.#check(index >= 0 && index * spanOf(level) < this.sizeBlocks, `no node ${index} on level ${level}`);
+      this.#check(
+        index >= 0 && index * spanOf(level) < this.sizeBlocks,
+        `no node ${index} on level ${level}`,
+      );
       const node = await this.#store.withImage((image) =>
         this.#store.mapNode(image, this.#image.mapRoot, level, index),
       );
       const fanout = level === 0 ? LEAF_FANOUT : INNER_FANOUT;
-      answers.push(node === null ? new Uint8Array(fanout * 16) : new Uint8Array(childHashes(level, node).buffer));
+      answers.push(
+        node === null ? new Uint8Array(fanout * 16) : new Uint8Array(childHashes(level, node).buffer),
+      );
     }
     return answers;
   }

@@ -68,7 +68,10 @@ export class MirrorSide {
   }
 
   /** The same from this side's own index alone. expectedRoot null: commit whatever it is. */
-  async applyOwnConsistencyPoint(cp: number, expectedRoot: Uint8Array | null): Promise<"committed" | "mismatch"> {
+  async applyOwnConsistencyPoint(
+    cp: number,
+    expectedRoot: Uint8Array | null,
+  ): Promise<"committed" | "mismatch"> {
     const half = await this.#halfOf(cp);
     const data = half.index.toCpData(cp, half.seal!, half.firstSequence);
     return this.#apply(half, data, contentFrom(this.#core, half, data), expectedRoot);
@@ -108,7 +111,11 @@ export class MirrorSide {
     const result = await applyCp(core.store, data, { read, expectedRoot, onCommitted });
     if (result === "mismatch") return result;
     core.freeHalves();
-    core.emit("consistencypoint", { cp: data.cp, blocks: data.count, ms: core.world.clock.nowMs() - startMs });
+    core.emit("consistencypoint", {
+      cp: data.cp,
+      blocks: data.count,
+      ms: core.world.clock.nowMs() - startMs,
+    });
     return result;
   }
 
@@ -160,7 +167,10 @@ export class MirrorSide {
     const hash = new Uint32Array(4);
     if (block?.length === BLOCK_BYTES) this.#core.kernel.hashBlock(block, hash);
     if (block && hashEquals(hash, 0, data.hashes, index * 4)) return block;
-    throw new MirrorvolError("ERR_REMOTE_BLOCK", `block ${lba} came from the source with another content than its hash`);
+    throw new MirrorvolError(
+      "ERR_REMOTE_BLOCK",
+      `block ${lba} came from the source with another content than its hash`,
+    );
   }
 
   /** A seal must carry the number of the CP that is next here; checked before it gets into the log. */
@@ -169,6 +179,7 @@ export class MirrorSide {
     const header = new DataView(entry.buffer, entry.byteOffset, entry.byteLength);
     const cp = Number(header.getBigUint64(ENTRY_LBA, true));
     const expected = this.#core.halves.active.cp;
-    if (cp !== expected) throw new MirrorvolError("ERR_CP_ORDER", `a seal for CP ${cp} where CP ${expected} is next`);
+    if (cp !== expected)
+      throw new MirrorvolError("ERR_CP_ORDER", `a seal for CP ${cp} where CP ${expected} is next`);
   }
 }

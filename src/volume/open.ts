@@ -7,11 +7,11 @@ import { MirrorvolError } from "../kernel/errors.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { Log } from "../log/log.ts";
 import type { EntryView } from "../log/types.ts";
+import { slotsOf } from "../raid/geometry.ts";
 import { hashesOf } from "./appender.ts";
 import { CACHE_BYTES, RING_BYTES, type VolumeConfig } from "./config.ts";
 import { type CoreParts, VolumeCore } from "./core.ts";
 import { type Assembly, assembleMembers, readCandidate, writeSuperblocks } from "./members.ts";
-import { slotsOf } from "../raid/geometry.ts";
 import { Store } from "./store.ts";
 
 export interface OpenParts extends Pick<CoreParts, "writeTimeoutMs" | "emit"> {
@@ -43,7 +43,9 @@ export async function openVolume(parts: OpenParts): Promise<Opened> {
   }
 }
 
-async function openDisks(parts: OpenParts): Promise<{ disks: Disk[]; absent: { path: string; reason: string }[] }> {
+async function openDisks(
+  parts: OpenParts,
+): Promise<{ disks: Disk[]; absent: { path: string; reason: string }[] }> {
   const disks: Disk[] = [];
   const absent: { path: string; reason: string }[] = [];
   for (const path of parts.config.members) {
@@ -101,14 +103,17 @@ function memberLost(parts: OpenParts, core: VolumeCore | null, slot: number, err
 /** Every live block must be within reach: k of the members of its segment. */
 function refuseTooFew(config: VolumeConfig, store: Store): void {
   const { present } = store.raid;
-  const missing = store.superblock.members.flatMap((member, slot) => (present & (1 << slot) ? [] : [member.path]));
+  const missing = store.superblock.members.flatMap((member, slot) =>
+    present & (1 << slot) ? [] : [member.path],
+  );
   for (let segment = 0; segment < store.table.count; segment++) {
     const { used, live, geometry } = store.table.get(segment);
     if (!used || live === 0 || slotsOf(geometry.members & present).length >= geometry.k) continue;
     const message = `volume "${config.name}": too few members to read it; missing: ${missing.join(", ")}`;
     throw new MirrorvolError("ERR_TOO_FEW_MEMBERS", message);
   }
-  if (present === 0) throw new MirrorvolError("ERR_TOO_FEW_MEMBERS", `volume "${config.name}": no member is left`);
+  if (present === 0)
+    throw new MirrorvolError("ERR_TOO_FEW_MEMBERS", `volume "${config.name}": no member is left`);
 }
 
 /**

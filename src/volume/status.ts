@@ -26,7 +26,13 @@ export interface VolumeStatus {
   readonly geometry: { readonly data: number; readonly parity: number };
   /** Geometry that new segments get with the members that are there. */
   readonly presentGeometry: { readonly data: number; readonly parity: number } | null;
-  readonly members: readonly { path: string; state: string; readErrors: number; checksumErrors: number; reason?: string }[];
+  readonly members: readonly {
+    path: string;
+    state: string;
+    readErrors: number;
+    checksumErrors: number;
+    reason?: string;
+  }[];
   readonly log: readonly { path: string; state: string }[];
   readonly segments: { readonly total: number; readonly empty: number };
   readonly usedBytes: number;
@@ -76,7 +82,10 @@ function stateOf(core: VolumeCore): { state: string; reason: string | null } {
   return { state: "refused", reason: core.gate.refused.message };
 }
 
-function membersOf(core: VolumeCore, excluded: readonly { path: string; reason: string }[]): VolumeStatus["members"] {
+function membersOf(
+  core: VolumeCore,
+  excluded: readonly { path: string; reason: string }[],
+): VolumeStatus["members"] {
   const { store } = core;
   const present = new Set(slotsOf(store.raid.present));
   return store.superblock.members.map(({ path: hint, state }, slot) => {
@@ -86,6 +95,12 @@ function membersOf(core: VolumeCore, excluded: readonly { path: string; reason: 
     const { readErrors = 0, checksumErrors = 0 } = errors ?? {};
     const reason = excluded.find((each) => each.path === path)?.reason;
     const isThere = present.has(slot) && state === "current";
-    return { path, state: isThere ? "current" : "missing", readErrors, checksumErrors, ...(reason ? { reason } : {}) };
+    return {
+      path,
+      state: isThere ? "current" : "missing",
+      readErrors,
+      checksumErrors,
+      ...(reason ? { reason } : {}),
+    };
   });
 }

@@ -13,7 +13,16 @@ import type { Kernel } from "../kernel/kernel.ts";
 import { stripeOf } from "../raid/geometry.ts";
 import { RaidGroup } from "../raid/raid_group.ts";
 import type { ReadRequest } from "../raid/reader.ts";
-import { INNER_WORDS, LEAF_WORDS, LOGICAL, mapHeight, pointerWordsOf, spanOf, STORED, VVBN } from "./block_map.ts";
+import {
+  INNER_WORDS,
+  LEAF_WORDS,
+  LOGICAL,
+  mapHeight,
+  pointerWordsOf,
+  STORED,
+  spanOf,
+  VVBN,
+} from "./block_map.ts";
 import { ContainerReader } from "./container_map.ts";
 import { type Image, imageOf, ReaderLedger } from "./image.ts";
 import { dataOffsetFor, writeSuperblocks } from "./members.ts";
@@ -43,7 +52,15 @@ export interface StoreOptions {
 export type SuperblockChanges = Partial<
   Pick<
     Superblock,
-    "role" | "inSync" | "everInSync" | "aloneSince" | "boundTo" | "fencedBy" | "history" | "logCopies" | "members"
+    | "role"
+    | "inSync"
+    | "everInSync"
+    | "aloneSince"
+    | "boundTo"
+    | "fencedBy"
+    | "history"
+    | "logCopies"
+    | "members"
   >
 >;
 
@@ -139,7 +156,11 @@ export class Store {
   }
 
   /** Fills each buffer with its block (lbas ascending), zeros for holes; every block verified. */
-  async readBlocks(lbas: readonly number[], outs: readonly Uint8Array[], signal?: AbortSignal): Promise<void> {
+  async readBlocks(
+    lbas: readonly number[],
+    outs: readonly Uint8Array[],
+    signal?: AbortSignal,
+  ): Promise<void> {
     await this.withImage(async (image) => {
       const requests = await this.#requestsFor(image, image.mapRoot, lbas, outs);
       if (requests.length > 0) await this.raid.read(requests, signal);
@@ -183,7 +204,12 @@ export class Store {
   }
 
   /** The block map's node `index` of `level` under a root, or null where there are only holes. */
-  async mapNode(image: Image, mapRoot: Uint32Array, level: number, index: number): Promise<Uint32Array | null> {
+  async mapNode(
+    image: Image,
+    mapRoot: Uint32Array,
+    level: number,
+    index: number,
+  ): Promise<Uint32Array | null> {
     let words = mapRoot;
     let at = 0;
     for (let above = this.mapHeight; ; above--) {
@@ -297,7 +323,17 @@ export class Store {
     const image = this.#image;
     const pinnedCp = this.pinnedCp;
     const transaction = new Transaction({
-      kernel, image, cp, commit, vvbnCount, segmentStripes, writer, ledger, containers, nodes, pinnedCp,
+      kernel,
+      image,
+      cp,
+      commit,
+      vvbnCount,
+      segmentStripes,
+      writer,
+      ledger,
+      containers,
+      nodes,
+      pinnedCp,
     });
     return { transaction, writer, ledger };
   }
@@ -305,14 +341,19 @@ export class Store {
   #newLedger(): SegmentLedger {
     const { dataUnits: k, parityUnits: m, segmentStripes } = this.#superblock;
     const { quarantined } = this.#readers;
-    return new SegmentLedger({ table: this.table, wanted: { k, m }, segmentStripes, quarantined }, this.#openSegment);
+    return new SegmentLedger(
+      { table: this.table, wanted: { k, m }, segmentStripes, quarantined },
+      this.#openSegment,
+    );
   }
 
   /** Everything is written: table, sync, superblocks, sync. False: a member failed, make it again. */
   async #commit(transaction: Transaction, ledger: SegmentLedger, outcome: Outcome): Promise<boolean> {
     const before = this.raid.present;
     const { changes, emptied } = ledger.settle();
-    const earlier = new Map([...changes.keys()].map((segment) => [segment, this.table.get(segment)] as const));
+    const earlier = new Map(
+      [...changes.keys()].map((segment) => [segment, this.table.get(segment)] as const),
+    );
     for (const [segment, record] of changes) this.table.set(segment, record);
     const next: Superblock = {
       ...this.#superblock,

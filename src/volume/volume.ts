@@ -18,11 +18,21 @@ import { type CpApplication, MirrorSide } from "./mirror_side.ts";
 import { openVolume } from "./open.ts";
 import type { WriteMode } from "./pending.ts";
 import { VolumeReader } from "./reader.ts";
-import { volumeStatus, type VolumeStatus } from "./status.ts";
+import { type VolumeStatus, volumeStatus } from "./status.ts";
 import type { SuperblockChanges } from "./store.ts";
 import type { GenerationRecord, Role, Superblock } from "./superblock.ts";
 
-export type { CpData, Gate, GenerationRecord, PinnedImage, RemoteImage, Role, VolumeConfig, VolumeStatus, WriteMode };
+export type {
+  CpData,
+  Gate,
+  GenerationRecord,
+  PinnedImage,
+  RemoteImage,
+  Role,
+  VolumeConfig,
+  VolumeStatus,
+  WriteMode,
+};
 
 export interface VolumeOptions {
   /** A source with a mirror stays closed until positions were exchanged. Default false. */
@@ -78,7 +88,12 @@ export class Volume extends EventTarget {
    * Opens the volume, recovers its log, and serves it unless it is a mirror or has one. Rejects with
    * ERR_LOCKED, ERR_NO_MEMBERS, ERR_TOO_FEW_MEMBERS, ERR_MEMBERS_FOREIGN, ERR_MEMBERS_DIVERGED, ERR_LOG_CORRUPT.
    */
-  static async open(world: World, kernel: Kernel, config: VolumeConfig, options: VolumeOptions = {}): Promise<Volume> {
+  static async open(
+    world: World,
+    kernel: Kernel,
+    config: VolumeConfig,
+    options: VolumeOptions = {},
+  ): Promise<Volume> {
     const early: [string, Record<string, unknown>][] = [];
     let volume: Volume | null = null;
     const emit = (name: string, detail: Record<string, unknown>) => {
@@ -115,7 +130,8 @@ export class Volume extends EventTarget {
     const core = this.#core;
     const { role, fencedBy } = this.persisted;
     const { requiredThrough, tail } = core.log.recovery;
-    if (role === "source" && !hasMirror && requiredThrough > tail) throw corruptLog(this.name, tail, requiredThrough);
+    if (role === "source" && !hasMirror && requiredThrough > tail)
+      throw corruptLog(this.name, tail, requiredThrough);
     core.setRemote({ required: hasMirror && role === "source", received: 0, durable: 0 });
     core.setLocal(core.log.durable);
     core.freeHalves();
@@ -184,7 +200,9 @@ export class Volume extends EventTarget {
     await this.#runner.stop();
     await core.store.commitLock.run(async () => {});
     await core.log.close();
-    core.pending.fail(new MirrorvolError("ERR_CLOSED", `volume "${this.name}" was closed before this was confirmed`));
+    core.pending.fail(
+      new MirrorvolError("ERR_CLOSED", `volume "${this.name}" was closed before this was confirmed`),
+    );
     await core.store.close();
   }
 
@@ -194,7 +212,8 @@ export class Volume extends EventTarget {
 
   #check(offset: number, length: number): void {
     this.#checkOpen();
-    const isInside = Number.isSafeInteger(offset) && Number.isSafeInteger(length) && offset >= 0 && length >= 0;
+    const isInside =
+      Number.isSafeInteger(offset) && Number.isSafeInteger(length) && offset >= 0 && length >= 0;
     if (isInside && offset + length <= this.bytes) return;
     const message = `${length} bytes at ${offset} are not within volume "${this.name}" of ${this.bytes} bytes`;
     throw new MirrorvolError("ERR_RANGE", message);

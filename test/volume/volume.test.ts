@@ -1,0 +1,152 @@
+// A lone volume against a model: random operations, reopening, long overwriting, trims.
+import { BLOCK_BYTES } from "../../assembly/format.ts";
+import { assert, suite } from "../support/harness.ts";
+import { MemoryStorage } from "../support/memory_storage.ts";
+import {
+  content,
+  Model,
+  makeVolume,
+  openVolume,
+  randomFrom,
+  randomOperation,
+  smallConfig,
+} from "./fixture.ts";
+
+const test = suite("volume");
+
+test("a new volume reads as zeros, and keeps what is written across CP and reopening", async () => {
+  const storage = new MemoryStorage();
+  await makeVolume(storage);
+  let volume = await openVolume(storage);
+  const model = new Model(volume.bytes);
+  await model.expectEqual(volume);
+  for (const lba of [0, 1, 127, 128, 500, 1023]) {
+    await volume.write(lba * BLOCK_BYTES, content(lba, 1));
+    model.write(lba * BLOCK_BYTES, content(lba, 1));
+  }
+  await model.expectEqual(volume);
+  assert.is(await volume.consistencyPoint(), 1);
+  assert.is(volume.cp, 1);
+  await model.expectEqual(volume);
+  await volume.close();
+  volume = await openVolume(storage);
+  assert.is(volume.cp, 1);
+  await model.expectEqual(volume);
+  await volume.close();
+});
+
+for (const { name, changes } of [
+  { name: "3+1", changes: {} },
+  { name: "1+1", changes: { members: ["a/m", "b/m"], memberBytes: 16 * 1024 * 1024 } },
+  { name: "2+2", changes: { parity: 2, memberBytes: 9 * 1024 * 1024 } },
+  { name: "1+0", changes: { members: ["a/m"], parity: 0, memberBytes: 16 * 1024 * 1024 } },
+  {
+    name: "4+3 with a spare",
+    changes: { members: ["1", "2", "3", "4", "5", "6", "7", "8"], parity: 3, dataUnits: 4 },
+  },
+]) {
+  test(`random operations agree with a model, ${name}`, async () => {
+    const storage = new MemoryStorage();
+    const config = smallConfig(changes);
+    await makeVolume(storage, config);
+    const random = randomFrom(7 + name.length);
+    const model = new Model(config.sizeBytes);
+    for (let opening = 0; opening < 3; opening++) {
+      const volume = await openVolume(storage, config);
+      await model.expectEqual(volume);
+      for (let i = 0; i < 250; i++) await randomOperation(volume, model, random);
+      await model.expectEqual(volume);
+      assert.is(volume.status().state, "serving");
+      await volume.close();
+    }
+  });
+}
+
+test("operations side by side end in one of the possible states", async () => {
+  const storage = new MemoryStorage();
+  await makeVolume(storage);
+  const volume = await openVolume(storage);
+  for (let round = 0; round < 30; round++) {
+    const writes = Array.from({ length: 8 }, (_, i) =>
+      volume.write(5 * BLOCK_BYTES + i * 512, new Uint8Array(512).fill(round + i)),
+    );
+    await Promise.all(writes);
+    const block = await volume.read(5 * BLOCK_BYTES, BLOCK_BYTES);
+    for (let i = 0; i < 8; i++)
+      assert.is(block[i * 512 + 511], (round + i) & 0xff, `part ${i} of round ${round}`);
+  }
+  await volume.close();
+});
+
+test("overwriting a full volume goes on for ever", async () => {
+  const storage = new MemoryStorage();
+  const config = smallConfig({ memberBytes: undefined });
+  await makeVolume(storage, config);
+  const volume = await openVolume(storage, config);
+  const model = new Model(volume.bytes);
+  const random = randomFrom(3);
+  const blocks = volume.bytes / BLOCK_BYTES;
+  for (let lba = 0; lba < blocks; lba++) {
+    await volume.write(lba * BLOCK_BYTES, content(lba, 0));
+    model.write(lba * BLOCK_BYTES, content(lba, 0));
+  }
+  for (let i = 1; i < 8 * blocks; i++) {
+    const lba = random(blocks);
+    await volume.write(lba * BLOCK_BYTES, content(lba, i));
+    model.write(lba * BLOCK_BYTES, content(lba, i));
+  }
+  await model.expectEqual(volume);
+  const { segments } = volume.status();
+  assert.ok(segments.empty >= 2, `${segments.empty} empty segments`);
+  await volume.close();
+});
+
+test("a trim of the whole volume gives the space back", async () => {
+  const storage = new MemoryStorage();
+  await makeVolume(storage);
+  const volume = await openVolume(storage);
+  for (let round = 0; round < 4; round++) {
+    for (let lba = 0; lba < 1000; lba += 8) {
+      await volume.write(lba * BLOCK_BYTES, new Uint8Array(8 * BLOCK_BYTES).fill(round + 1));
+    }
+    await volume.consistencyPoint();
+    assert.ok(volume.status().usedBytes > 1000 * BLOCK_BYTES);
+    await volume.trim(0, volume.bytes);
+    await volume.consistencyPoint();
+    for (let i = 0; i < 20 && volume.status().usedBytes > 20 * BLOCK_BYTES; i++)
+      await volume.consistencyPoint();
+    assert.ok(
+      volume.status().usedBytes <= 20 * BLOCK_BYTES,
+      `${volume.status().usedBytes} bytes are still used`,
+    );
+    assert.equal(volume.rootHash, new Uint8Array(16));
+  }
+  await volume.close();
+});
+
+test("the root hash depends on the data alone", async () => {
+  const roots: string[] = [];
+  for (const [parity, order] of [
+    [1, 1],
+    [2, -1],
+    [1, 7],
+  ] as const) {
+    const storage = new MemoryStorage();
+    const config = smallConfig({ parity, memberBytes: 12 * 1024 * 1024 });
+    await makeVolume(storage, config);
+    const volume = await openVolume(storage, config);
+    for (let i = 0; i < 200; i++) {
+      const lba = (((i * order) % 200) + 200) % 200;
+      await volume.write(lba * 5 * BLOCK_BYTES, content(lba, 3));
+      if (i % 50 === 0) await volume.consistencyPoint();
+    }
+    await volume.trim(0, BLOCK_BYTES * 10);
+    await volume.consistencyPoint();
+    roots.push(volume.rootHash.join());
+    await volume.close();
+  }
+  assert.is(roots[0], roots[1]);
+  assert.is(roots[0], roots[2]);
+});
+
+test.run();
