@@ -1,9 +1,9 @@
 // A piece of one file of a copy in the kernel's memory, moved over the file while a recovery goes through it.
 //
-// What cannot be read is remembered, read around block by block, and reads as zeros: no checksum fits those,
+// What cannot be read is remembered, read around sector by sector, and reads as zeros: no checksum fits those,
 // so it counts as "not there" until somebody asks whether it could be read (`isUnreadable`).
 
-import { BLOCK_BYTES } from "../../assembly/format.ts";
+import { SECTOR_BYTES } from "../../assembly/format.ts";
 import { readDisk } from "../io/disk.ts";
 import { assert } from "../kernel/errors.ts";
 import type { LogCopy } from "./copies.ts";
@@ -75,8 +75,8 @@ export class FileWindow {
   }
 
   async #loadAround(slot: number): Promise<void> {
-    for (let from = this.#from; from < this.#to; from += BLOCK_BYTES) {
-      const piece = this.bytes(from, Math.min(BLOCK_BYTES, this.#to - from));
+    for (let from = this.#from; from < this.#to; from += SECTOR_BYTES) {
+      const piece = this.bytes(from, Math.min(SECTOR_BYTES, this.#to - from));
       try {
         await readDisk(this.copy.disks[slot]!, from, piece);
       } catch {

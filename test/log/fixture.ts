@@ -129,12 +129,12 @@ export async function rejection(promise: Promise<unknown>): Promise<{ code?: str
   throw new Error("it did not reject");
 }
 
-/** Every byte of the log's files, to compare copies. */
-export function isSameOnAllCopies(storage: MemoryStorage, prefixes: readonly string[] = PREFIXES): boolean {
-  const [first, ...others] = prefixes.map((prefix) =>
-    [0, 1, 2, 3].map((slot) => storage.peek(`${prefix}.${slot}`, 4096, HALF_BYTES - 4096)),
+/** Whether the copies hold the same bytes as far as the log goes. (Behind it a torn write may lie about.) */
+export function isSameOnAllCopies(storage: MemoryStorage, log: Log): boolean {
+  const [first, ...others] = PREFIXES.map((prefix) =>
+    log.status().map(({ slot, bytesUsed }) => storage.peek(`${prefix}.${slot}`, 4096, bytesUsed)),
   );
-  return others.every((files) => files.every((file, slot) => isEqual(file, first![slot]!)));
+  return others.every((files) => files.every((file, index) => isEqual(file, first![index]!)));
 }
 
 export function flipBit(storage: MemoryStorage, path: string, offset: number, bit = 0): void {
