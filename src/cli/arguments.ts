@@ -18,6 +18,8 @@ export type Command =
       readonly kind: InspectKind;
       readonly paths: readonly string[];
       readonly isJson: boolean;
+      /** For the map: read and verify the data as well. */
+      readonly withData: boolean;
     };
 
 const COMMANDS = {
@@ -43,13 +45,18 @@ const COMMANDS = {
     usage: "promote --config FILE VOLUME [--force]",
     about: "make a mirror the source; done when it is served",
     options: ["config", "force"],
-    help: "Refused while the source is connected, or when the mirror is known not to be in sync: --force overrides.",
+    help: "Refused while the source is connected, and, without --force, when the mirror is known not to be in sync.",
   },
   inspect: {
     usage: "inspect superblock|log|map PATH... [--json]",
     about: "look into members and logs, offline, reading only",
-    options: ["json"],
-    help: "superblock: one member a PATH. log: log files, or the prefix of a copy. map: all members of one volume.",
+    options: ["json", "data"],
+    help: [
+      "superblock  each PATH is a member: its newest valid superblock",
+      "log         each PATH is a log file, or the prefix of a copy: its header and entries",
+      "map         the PATHs are the members of one volume: its block map, walked and checked;",
+      "            with --data every block is read and verified too",
+    ].join("\n"),
   },
 } as const;
 
@@ -59,11 +66,12 @@ const OPTIONS = {
   config: { type: "string" },
   json: { type: "boolean" },
   force: { type: "boolean" },
+  data: { type: "boolean" },
   help: { type: "boolean", short: "h" },
 } as const;
 
 interface Parsed {
-  readonly values: { config?: string; json?: boolean; force?: boolean; help?: boolean };
+  readonly values: { config?: string; json?: boolean; force?: boolean; data?: boolean; help?: boolean };
   readonly positionals: readonly string[];
 }
 
@@ -99,8 +107,8 @@ function parseOptions(command: CommandName, args: readonly string[]): Parsed {
 }
 
 function interpret(name: CommandName, { values, positionals }: Parsed): Command {
-  const { config, json: isJson = false, force = false } = values;
-  if (name === "inspect") return interpretInspect(positionals, isJson);
+  const { config, json: isJson = false, force = false, data: withData = false } = values;
+  if (name === "inspect") return interpretInspect(positionals, isJson, withData);
   if (config === undefined || config === "") throw usageError(name, "--config FILE is missing");
   if (name === "create") return { name, config, volumes: positionals };
   const [first, ...more] = positionals;
@@ -113,12 +121,13 @@ function interpret(name: CommandName, { values, positionals }: Parsed): Command 
   return name === "serve" ? { name, config } : { name, config, isJson };
 }
 
-function interpretInspect([kind, ...paths]: readonly string[], isJson: boolean): Command {
+function interpretInspect([kind, ...paths]: readonly string[], isJson: boolean, withData: boolean): Command {
   const known = INSPECT_KINDS.find((each) => each === kind);
   if (kind === undefined) throw usageError("inspect", `one of ${INSPECT_KINDS.join(", ")} is missing`);
   if (known === undefined) throw usageError("inspect", `"${kind}" is none of ${INSPECT_KINDS.join(", ")}`);
   if (paths.length === 0) throw usageError("inspect", "a PATH is missing");
-  return { name: "inspect", kind: known, paths, isJson };
+  if (withData && known !== "map") throw usageError("inspect", `--data is for the map, not for the ${known}`);
+  return { name: "inspect", kind: known, paths, isJson, withData };
 }
 
 export function usageError(command: CommandName | null, message: string): MirrorvolError {

@@ -2,13 +2,13 @@
 import { MirrorvolError } from "../kernel/errors.ts";
 // The program `mirrorvol`: arguments in, exit code out. What the commands do is in their own files.
 import { messageOf } from "../node/admin_api.ts";
+import { versionText } from "../node/version.ts";
 import { type Command, helpText, parseCommandLine } from "./arguments.ts";
 import { create } from "./create.ts";
 import { inspect } from "./inspect.ts";
 import { promote } from "./promote.ts";
 import { serve } from "./serve.ts";
 import { status } from "./status.ts";
-import { versionText } from "./version.ts";
 
 const USAGE_CODES: readonly string[] = ["ERR_USAGE", "ERR_CONFIG"];
 

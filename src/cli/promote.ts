@@ -13,6 +13,10 @@ export async function promote(command: {
   requireVolumes("promote", config, [command.volume]);
   const path = `/volumes/${encodeURIComponent(command.volume)}/promote`;
   const answer = (await askNode(config, "POST", path, { force: command.force })) as PromoteAnswer;
+  if (answer.isForced) {
+    const what = `what its source acknowledged beyond sequence ${answer.startSequence} is not known here`;
+    process.stderr.write(`mirrorvol: ${command.volume} was not known to be in sync: ${what}\n`);
+  }
   const where = `generation ${answer.generation}, from sequence ${answer.startSequence}`;
   process.stdout.write(`${command.volume} is promoted and served: ${where}, in ${answer.ms} ms\n`);
   return 0;

@@ -28,7 +28,7 @@ export async function createVolumes(
   const made: VolumeEntry[] = [];
   try {
     for (const entry of entries) {
-      await createOne(world, entry);
+      await createOne(world, entry, made);
       made.push(entry);
       options.signal?.throwIfAborted();
       options.onCreated?.(entry.volume.name);
@@ -45,10 +45,13 @@ export function pathsOf({ volume }: VolumeEntry): string[] {
   return [...volume.members, ...volume.log.flatMap((prefix) => slots.map((slot) => halfPath(prefix, slot)))];
 }
 
-async function createOne(world: World, { volume, role }: VolumeEntry): Promise<void> {
+async function createOne(world: World, entry: VolumeEntry, made: VolumeEntry[]): Promise<void> {
+  const { volume, role } = entry;
   try {
     await Volume.create(world, await Kernel.create(), volume, role);
   } catch (cause) {
+    // What somebody else made in the meantime is not ours to remove; what is left after anything else is.
+    if ((cause as { code?: string }).code !== "ERR_EXISTS") made.push(entry);
     const code = cause instanceof MirrorvolError ? (cause.code as `ERR_${string}`) : "ERR_CREATE";
     throw new MirrorvolError(code, `volume "${volume.name}": ${(cause as Error).message}`, { cause });
   }

@@ -29,7 +29,7 @@ test("understands the commands of the contract", () => {
     volume: "v",
     force: true,
   });
-  const inspect = { name: "inspect", kind: "log", paths: ["p", "q"], isJson: true };
+  const inspect = { name: "inspect", kind: "log", paths: ["p", "q"], isJson: true, withData: false };
   assert.equal(parse("inspect log p q --json"), inspect);
   assert.equal(parse("--version"), { name: "version" });
   for (const line of ["--help", "-h", "help"]) assert.equal(parse(line), { name: "help", of: null });
@@ -53,6 +53,7 @@ const WRONG: [line: string, named: string][] = [
   ["inspect", "inspect: one of superblock, log, map is missing"],
   ["inspect disk p", 'inspect: "disk" is none of superblock, log, map'],
   ["inspect map", "inspect: a PATH is missing"],
+  ["inspect log p --data", "inspect: --data is for the map, not for the log"],
   ["inspect map p --config c", "inspect: unknown option '--config'"],
 ];
 

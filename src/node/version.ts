@@ -1,4 +1,4 @@
-// The version, from the package's own package.json: two folders up from src/cli, three from dist/src/cli.
+// The version, from the package's own package.json: two folders up from src/node, three from dist/src/node.
 import { existsSync, readFileSync } from "node:fs";
 
 export function versionText(): string {

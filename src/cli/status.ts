@@ -1,0 +1,59 @@
+// mirrorvol status: what the running node says, as JSON or for people.
+import { loadConfig } from "../node/config.ts";
+import type { FailedStatus, NodeStatus, ServedStatus } from "../node/status.ts";
+import { formatBytes } from "../node/units.ts";
+import { askNode } from "./admin_client.ts";
+
+export async function status(command: {
+  readonly config: string;
+  readonly isJson: boolean;
+}): Promise<number> {
+  const config = loadConfig(command.config);
+  const answer = (await askNode(config, "GET", "/status")) as NodeStatus;
+  process.stdout.write(command.isJson ? `${JSON.stringify(answer, null, 2)}\n` : describeNode(answer));
+  return 0;
+}
+
+export function describeNode(node: NodeStatus): string {
+  const listeners = Object.entries({ mirrors: node.listen, NBD: node.nbd, HTTP: node.http })
+    .filter(([, address]) => address !== null)
+    .map(([what, address]) => `${what} at ${address}`);
+  const memory = `${formatBytes(node.memoryBytes)} of memory`;
+  const head = [`${node.name}: process ${node.pid}`, memory, ...listeners].join(", ");
+  return [head, ...node.volumes.map(describeVolume)].map((text) => `${text}\n`).join("\n");
+}
+
+function describeVolume(volume: ServedStatus | FailedStatus): string {
+  const lines = "generation" in volume ? describeServed(volume) : [];
+  const members = volume.members.map(({ path, state }) => `${path} (${state})`).join(", ");
+  const state = volume.degraded && volume.state !== "failed" ? `${volume.state}, DEGRADED` : volume.state;
+  const why = volume.reason === null ? "" : `: ${volume.reason}`;
+  return [`${volume.name}: ${volume.role}, ${state}${why}`, ...lines, `members   ${members}`].join("\n  ");
+}
+
+function describeServed(volume: ServedStatus): string[] {
+  const { data, parity } = volume.geometry;
+  const present = volume.presentGeometry;
+  const isNarrow = present !== null && (present.data !== data || present.parity !== parity);
+  const now = present === null ? "no new stripes" : `new stripes ${present.data} + ${present.parity}`;
+  const size = `${formatBytes(volume.sizeBytes)}, ${formatBytes(volume.usedBytes)} used`;
+  return [
+    `size      ${size}; ${data} + ${parity}${isNarrow || present === null ? `, ${now}` : ""}`,
+    `position  generation ${volume.generation}, sequence ${volume.sequence}, acknowledged ${volume.acknowledgedSequence}`,
+    `CP        ${volume.cp}, root hash ${volume.rootHash}`,
+    `log       ${volume.log.map(({ path, state }) => `${path} (${state})`).join(", ")}`,
+    ...(volume.mirror === undefined ? [] : [`mirror    ${describePeer(volume.mirror)}`]),
+    ...(volume.source === undefined ? [] : [`source    ${describePeer(volume.source)}`]),
+  ];
+}
+
+/** "in sync, acknowledgedSequence 12, ledger entries 0 bytes 0": whatever there is to say. */
+function describePeer(peer: object): string {
+  return Object.entries(peer)
+    .filter(([, value]) => value !== null)
+    .map(([key, value]) => {
+      if (key === "state") return String(value);
+      return typeof value === "object" ? `${key}: ${describePeer(value)}` : `${key} ${value}`;
+    })
+    .join(", ");
+}
