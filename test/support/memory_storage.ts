@@ -103,6 +103,11 @@ export class MemoryStorage implements Storage {
    */
   afterCrash(how: number | "drop" | "keep" | CrashPolicy): MemoryStorage {
     this.stop();
+    return this.ifPowerFailedNow(how);
+  }
+
+  /** The same while this storage goes on: from onEvent, one run of a workload gives all its crash points. */
+  ifPowerFailedNow(how: number | "drop" | "keep" | CrashPolicy): MemoryStorage {
     const policy = typeof how === "number" ? seededCrash(how) : typeof how === "string" ? () => how : how;
     const after = new MemoryStorage();
     for (const [path, file] of this.#files) after.#files.set(path, file.afterCrash(policy));
