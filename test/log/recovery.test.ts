@@ -318,6 +318,22 @@ test("copies that were written apart are refused", async () => {
   assert.is((await rejection(openLog(storage))).code, "ERR_LOG_DIVERGED");
 });
 
+test("a valid entry of another history is not taken, though it has the sequence and the place", async () => {
+  const other = await fresh();
+  const log = await openLog(other);
+  await writeMany(log, [1, 20, 30]);
+  await log.close();
+  const storage = await written(2);
+  spoilBoth(storage, 1, at(2), other.peek("a/log.1", at(2), ENTRY));
+  const again = await openLog(storage);
+  assert.equal(await tagsOf(again), [1, 2]);
+  assert.equal(again.recovery, { tail: 2, torn: true, requiredThrough: 2, repaired: 0 });
+  await again.close();
+  const elsewhere = await openLog(storage, { applied: { sequence: 0, chain: 5n } });
+  assert.equal([elsewhere.recovery.tail, elsewhere.firstSequence], [0, 1], "not the history of that image");
+  await elsewhere.close();
+});
+
 test("a volume within the volume: its log entries in a torn payload are no evidence", async () => {
   const storage = await written(2);
   const inner = await fresh(["inner"]);
