@@ -8,6 +8,8 @@ export class CpMemory {
   readonly #roots = new Map<number, Uint8Array>();
   /** The newest one whose work has begun. */
   begun = 0;
+  /** Images that were compared and repaired since the last consistency point that both sides agreed on. */
+  repairs = 0;
 
   setRoot(cp: number, root: Uint8Array): void {
     this.#roots.delete(cp);

@@ -4,11 +4,12 @@
 //
 // Invariants:
 //   - CP data are gathered piece by piece, each piece checked on arrival: ascending block numbers within the
-//     volume, no more of them than were announced, no more announced than the volume has blocks;
+//     volume, no more of them than were announced, no more announced than a log half can hold;
 //   - consistency points are made one at a time, in the order of arrival;
 //   - blocks that the log lacks are fetched from the source, which keeps image n until n is acknowledged;
 //   - after `stop` nothing of this unit runs any more, and nothing is reported.
 
+import { SECTOR_BYTES } from "../../assembly/format.ts";
 import {
   CP_BLOCK_BYTES,
   CP_BLOCK_HASH,
@@ -23,10 +24,26 @@ import type { CpData, ReplicatedVolume } from "./port.ts";
 
 export interface CpReceiverOptions {
   readonly volume: ReplicatedVolume;
-  readonly sizeBlocks: number;
+  readonly bounds: CpBounds;
   /** Blocks of the source's image of that consistency point. */
   readonly fetch: (cp: number, lbas: readonly number[]) => Promise<Uint8Array[]>;
   readonly report: (ack: BodyOf<"cpAck">) => void;
+}
+
+/** What CP data can be at most. */
+export interface CpBounds {
+  readonly sizeBlocks: number;
+  readonly blocksMax: number;
+  readonly trimsMax: number;
+}
+
+/** Each entry takes a sector of a half at least; a short trim may touch so many blocks one by one. */
+const BLOCKS_PER_SECTOR_MAX = 32;
+
+export function cpBounds(sizeBlocks: number, halfBytes: number): CpBounds {
+  const sectors = Math.ceil(halfBytes / SECTOR_BYTES);
+  const blocksMax = Math.min(sizeBlocks, sectors * BLOCKS_PER_SECTOR_MAX);
+  return { sizeBlocks, blocksMax, trimsMax: Math.min(sizeBlocks, sectors) };
 }
 
 type Job =
@@ -48,7 +65,7 @@ export class CpReceiver {
   onBegin(begin: BodyOf<"cpBegin">): void {
     if (this.#gathering !== null) throw wireFault(`CP ${begin.cp} begins within another`);
     this.#checkOrder(begin.cp);
-    this.#gathering = new CpGathering(begin, this.#options.sizeBlocks);
+    this.#gathering = new CpGathering(begin, this.#options.bounds);
   }
 
   onTrims({ cp, trims }: BodyOf<"cpTrims">): void {
@@ -135,8 +152,8 @@ class CpGathering {
   #newestLba = -1;
   readonly #trims: { lba: number; count: number }[] = [];
 
-  constructor(begin: BodyOf<"cpBegin">, sizeBlocks: number) {
-    const isPossible = begin.blocks <= sizeBlocks && begin.trims <= sizeBlocks;
+  constructor(begin: BodyOf<"cpBegin">, { sizeBlocks, blocksMax, trimsMax }: CpBounds) {
+    const isPossible = begin.blocks <= blocksMax && begin.trims <= trimsMax;
     if (!isPossible) throw wireFault(`CP ${begin.cp} changes ${begin.blocks} blocks, ${begin.trims} extents`);
     this.cp = begin.cp;
     this.#begin = begin;

@@ -27,7 +27,7 @@ import type { Link } from "./link.ts";
 import type { BodyOf } from "./messages.ts";
 import type { CpData, ReplicatedVolume } from "./port.ts";
 
-interface Due {
+export interface Due {
   readonly cp: number;
   /** The seal's. */
   readonly sequence: number;
@@ -38,21 +38,32 @@ export type CpVerdict =
   | { readonly kind: "done"; readonly cp: number; readonly sequence: number }
   | { readonly kind: "repair"; readonly cp: number; readonly reason: string };
 
+export interface CpSenderOptions {
+  readonly volume: ReplicatedVolume;
+  readonly link: Link;
+  readonly memory: CpMemory;
+  /** Seals in the mirror's log whose consistency points it has not made, oldest first. */
+  readonly due: readonly Due[];
+  /** Consistency points that the mirror made and we did not, oldest first. */
+  readonly ahead: readonly Due[];
+}
+
 export class CpSender {
   readonly #volume: ReplicatedVolume;
   readonly #link: Link;
   readonly #memory: CpMemory;
   #due: Due[];
   #awaited: Due[] = [];
-  /** Acknowledged by the mirror, not committed here yet. */
-  #ahead: Due[] = [];
+  /** Made by the mirror, not committed here yet. */
+  readonly #ahead: Due[];
   #isHeadSent = false;
 
-  constructor(volume: ReplicatedVolume, link: Link, memory: CpMemory, due: readonly Due[]) {
-    this.#volume = volume;
-    this.#link = link;
-    this.#memory = memory;
-    this.#due = [...due];
+  constructor(options: CpSenderOptions) {
+    this.#volume = options.volume;
+    this.#link = options.link;
+    this.#memory = options.memory;
+    this.#due = [...options.due];
+    this.#ahead = [...options.ahead];
   }
 
   /** The seal of a consistency point is on its way to the mirror. */

@@ -28,6 +28,8 @@ export interface ForwarderOptions {
   readonly from: number;
   /** The seal of that consistency point is on its way. */
   readonly onSeal: (cp: number, sequence: number) => void;
+  /** Everything that was appended is sent or about to be. */
+  readonly onLive: () => void;
   /** The log cannot give what is needed, ERR_LOG_RANGE for instance. */
   readonly onFailed: (error: unknown) => void;
 }
@@ -109,6 +111,7 @@ export class Forwarder {
     const attached = this.#attached;
     this.#attached = [];
     for (const entry of attached) this.onAppended(entry);
+    this.#options.onLive();
   }
 
   #readBack(through: number): Promise<void> {

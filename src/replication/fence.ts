@@ -1,0 +1,11 @@
+// Demotion: a newer generation of the same volume exists elsewhere. The volume stops serving at once, and it is
+// recorded, so that it does not serve after a restart either. What it has beyond the position where the newer
+// generation began stays in its log, as a fork.
+
+import { fenced } from "../volume/volume.ts";
+import type { GenerationRecord, ReplicatedVolume } from "./port.ts";
+
+export async function fence(volume: ReplicatedVolume, by: GenerationRecord): Promise<void> {
+  volume.setGate({ refused: fenced(volume.name, by) });
+  await volume.persist({ role: "mirror", fencedBy: by });
+}

@@ -1,0 +1,23 @@
+// While a source goes on alone it keeps the log for its mirror, as long as there is room. When the last free half
+// is in use, that is given up: the mirror then gets an image. During image rounds the same holds for the first
+// ones; from then on writes wait instead, so that the rounds come to an end.
+
+import type { ReplicatedVolume } from "./port.ts";
+
+/** From this round on the log is kept whatever it costs. */
+const LAST_ROUND = 4;
+
+export class LogRelief {
+  readonly #volume: ReplicatedVolume;
+
+  constructor(volume: ReplicatedVolume) {
+    this.#volume = volume;
+  }
+
+  /** `round` is that of the image that is being sent, 0 if none is. */
+  check(round: number): void {
+    if (round >= LAST_ROUND) return;
+    if (this.#volume.log.status().some((half) => half.free)) return;
+    this.#volume.setLogRetention(Number.POSITIVE_INFINITY);
+  }
+}

@@ -1,0 +1,431 @@
+// A mirror's side of one connection, from HELLO to the end. The source decides what is done; the mirror checks
+// that it may be done.
+//
+//   hello -> proof -> state -> idle <-> forwarding
+//                              idle <-> adopting     the source takes entries that only we have
+//                              idle <-> imaging      an image round
+//
+// Invariants:
+//   - before the proof nothing of a volume is said or changed; before `idle` nothing is changed;
+//   - a message that does not belong to the phase ends the session;
+//   - while something takes time, the link is held, except where its answers are needed (imaging);
+//   - an entry is acknowledged when the log says that it is durable, once for each group commit;
+//   - `close` resolves when nothing of the session touches the volume any more.
+
+import { NONCE_BYTES, WIRE_VERSION } from "../../assembly/wire_format.ts";
+import type { Connection } from "../io/transport.ts";
+import type { World } from "../io/world.ts";
+import { MirrorvolError } from "../kernel/errors.ts";
+import type { Kernel } from "../kernel/kernel.ts";
+import { bytesEqual, toHex } from "../volume/words.ts";
+import { CpReceiver, cpBounds } from "./cp_receiver.ts";
+import { streamEntries } from "./entry_stream.ts";
+import { EntryTaker } from "./entry_taker.ts";
+import { fence } from "./fence.ts";
+import { wireFault } from "./fields.ts";
+import { checkTerms, isProof, proofOf, type Terms, wrongProof } from "./handshake.ts";
+import { compareHistories, describeGeneration, isHistory } from "./history.ts";
+import { Link } from "./link.ts";
+import type { BodyOf, Message, MessageName } from "./messages.ts";
+import { appliedSequence, describeMirror, sizeBlocksOf } from "./mirror_state.ts";
+import type { Generation, GenerationRecord, ReplicatedVolume } from "./port.ts";
+import { LinkImage, RemoteReader } from "./remote_image.ts";
+
+export interface SessionOptions {
+  readonly world: World;
+  readonly kernel: Kernel;
+  readonly connection: Connection;
+  readonly secret: Uint8Array | null;
+  readonly find: (name: string) => ReplicatedVolume | undefined;
+  /** The source has proved itself and says who it is. Resolves when no other session has the volume. */
+  readonly attach: (session: MirrorSession) => Promise<void>;
+  readonly onClosed: (session: MirrorSession, reason: string, fault: MirrorvolError | null) => void;
+}
+
+type Phase = "hello" | "proof" | "state" | "idle" | "adopting" | "forwarding" | "imaging" | "closed";
+
+/** What may come in which phase; entries only while forwarding. */
+const ALLOWED: Record<Phase, readonly MessageName[]> = {
+  hello: ["hello"],
+  proof: ["proof"],
+  state: ["sourceState"],
+  idle: ["chainRequest", "adopt", "forward", "image"],
+  adopting: [],
+  forwarding: ["sync", "image", "blocks", "cpBegin", "cpBlocks", "cpTrims", "cpEnd", "cpOwn", "cpCommitted"],
+  imaging: ["children", "blocks"],
+  closed: [],
+};
+/** Before a source has said who it is. */
+export const HANDSHAKE_TIMEOUT_MS = 10_000;
+
+const LOG_IS_FULL = {
+  code: "ERR_MIRROR_LOG_FULL",
+  text: "every half of the mirror's log waits for its consistency point",
+};
+
+export class MirrorSession {
+  readonly #options: SessionOptions;
+  readonly #link: Link;
+  readonly #reader: RemoteReader;
+  readonly #abort = new AbortController();
+  #phase: Phase = "hello";
+  #terms: Terms = { volume: "", sourceNonce: new Uint8Array(0), mirrorNonce: new Uint8Array(0) };
+  #timeoutMs = HANDSHAKE_TIMEOUT_MS;
+  #volume: ReplicatedVolume | null = null;
+  #sourceId = new Uint8Array(0);
+  #receiver: CpReceiver | null = null;
+  #taker: EntryTaker | null = null;
+  #wantsReceived = false;
+  #isSynced = false;
+  /** What runs and uses the volume. */
+  readonly #work = new Set<Promise<void>>();
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+    const { world, kernel, connection } = options;
+    this.#link = new Link({
+      connection,
+      kernel,
+      clock: world.clock,
+      timeoutMs: HANDSHAKE_TIMEOUT_MS,
+      onMessage: (message, generation) => this.#step(message, generation),
+      onEntries: (bytes) => this.#onEntries(bytes),
+      onClosed: (reason, fault) => this.#onClosed(reason, fault),
+    });
+    this.#reader = new RemoteReader(this.#link);
+  }
+
+  get volumeName(): string {
+    return this.#terms.volume;
+  }
+
+  get sourceId(): Uint8Array {
+    return this.#sourceId;
+  }
+
+  get remote(): string {
+    return this.#link.remote;
+  }
+
+  /** The source is known and has the volume. */
+  get isAttached(): boolean {
+    return this.#volume !== null;
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed();
+  }
+
+  /** For people. */
+  get detail(): string {
+    return this.#phase === "imaging" ? "taking over an image" : this.#phase;
+  }
+
+  get state(): "in sync" | "catching up" {
+    return this.#isSynced && this.#phase === "forwarding" ? "in sync" : "catching up";
+  }
+
+  /** Ends the session with a reason that the source is told. */
+  async refuse(error: MirrorvolError): Promise<void> {
+    this.#link.refuse(error);
+    await this.#settle(error.message);
+  }
+
+  async close(reason: string): Promise<void> {
+    this.#link.close(reason);
+    await this.#settle(reason);
+  }
+
+  // ---------------------------------------------------------------------------------------- the handshake
+
+  #step(message: Message, generation: Generation): void {
+    if (!ALLOWED[this.#phase].includes(message.name)) {
+      throw wireFault(`${message.name} while the mirror's session is "${this.#phase}"`);
+    }
+    if (this.#volume !== null) this.#checkGeneration(this.#volume, generation);
+    this.#handle(message);
+  }
+
+  #checkGeneration(volume: ReplicatedVolume, theirs: Generation): void {
+    const ours = newest(volume.persisted.history);
+    const isOther = theirs.number === ours.number && theirs.id !== ours.id;
+    const isAhead = theirs.number > ours.number && this.#phase === "forwarding";
+    if (theirs.number >= ours.number && !isOther && !isAhead) return;
+    const text = `generation ${theirs.number} (${theirs.id.toString(16)}) is refused, here is ${describeGeneration(ours)}`;
+    this.#link.refuse(new MirrorvolError("ERR_GENERATION", text), volume.persisted.history);
+  }
+
+  #handle(message: Message): void {
+    switch (message.name) {
+      case "hello":
+        return this.#onHello(message.body);
+      case "proof":
+        return this.#onProof(message.body.proof);
+      case "sourceState":
+        return this.#hold(() => this.#admit(message.body));
+      case "chainRequest":
+        return this.#hold(() => this.#sendChain(message.body.sequence));
+      case "adopt":
+        return this.#hold(() => this.#sendEntries(message.body));
+      case "forward":
+        return this.#hold(() => this.#beginForwarding(message.body));
+      case "sync":
+        return this.#hold(() => this.#recordSync(message.body.through));
+      case "image":
+        return this.#run(() => this.#adoptImage(message.body));
+      case "children":
+        return this.#reader.onChildren(message.body);
+      case "blocks":
+        return this.#reader.onBlocks(message.body);
+      case "cpCommitted":
+        return this.#volume!.setLogRetention(message.body.sequence);
+      default:
+        return this.#handleCp(message);
+    }
+  }
+
+  #handleCp(message: Message): void {
+    const receiver = this.#receiver!;
+    if (message.name === "cpBegin") receiver.onBegin(message.body);
+    else if (message.name === "cpTrims") receiver.onTrims(message.body);
+    else if (message.name === "cpBlocks") receiver.onBlocks(message.body);
+    else if (message.name === "cpEnd") receiver.onEnd(message.body);
+    else if (message.name === "cpOwn") receiver.onOwn(message.body);
+  }
+
+  #onHello({ protocol, hasSecret, timeoutMs, nonce, volume }: BodyOf<"hello">): void {
+    checkTerms(this.#options.secret ?? undefined, { protocol, hasSecret });
+    const mirrorNonce = this.#options.world.random.bytes(NONCE_BYTES);
+    this.#terms = { volume, sourceNonce: nonce, mirrorNonce };
+    this.#timeoutMs = timeoutMs;
+    const isSecret = this.#options.secret !== null;
+    this.#link.send("challenge", { protocol: WIRE_VERSION, hasSecret: isSecret, nonce: mirrorNonce });
+    this.#phase = "proof";
+  }
+
+  #onProof(given: Uint8Array): void {
+    const { world, secret } = this.#options;
+    const prove = (role: "source" | "mirror") =>
+      proofOf(world.authenticator, secret ?? undefined, role, this.#terms);
+    if (!isProof(prove("source"), given)) throw wrongProof("source");
+    this.#link.send("proof", { proof: prove("mirror") });
+    this.#link.timeoutMs = this.#timeoutMs;
+    this.#phase = "state";
+  }
+
+  async #admit(source: BodyOf<"sourceState">): Promise<void> {
+    const volume = this.#options.find(this.#terms.volume);
+    if (volume === undefined) {
+      throw new MirrorvolError("ERR_NO_SUCH_VOLUME", `no volume "${this.#terms.volume}" here`);
+    }
+    if (!isHistory(source.history)) throw wireFault("the source's history has gaps");
+    if (volume.persisted.role !== "mirror") return this.#refuseAsSource(volume, source.history);
+    const { boundTo } = volume.persisted;
+    if (boundTo !== null && !bytesEqual(boundTo, source.volumeId)) {
+      const text = `volume "${volume.name}" is bound to source ${toHex(boundTo)}, this is ${toHex(source.volumeId)}`;
+      throw new MirrorvolError("ERR_NOT_BOUND", text);
+    }
+    this.#sourceId = Uint8Array.from(source.volumeId);
+    await this.#options.attach(this);
+    if (this.#isClosed()) return;
+    await this.#takeOver(volume, source);
+  }
+
+  /** We were promoted, or started as a source: whose history goes on decides. */
+  async #refuseAsSource(volume: ReplicatedVolume, theirs: readonly GenerationRecord[]): Promise<void> {
+    const relation = compareHistories(volume.persisted.history, theirs);
+    if (relation.kind === "older") {
+      await fence(volume, relation.next);
+      throw new MirrorvolError("ERR_DEMOTED", `volume "${volume.name}" was demoted just now: connect again`);
+    }
+    const by = describeGeneration(newest(volume.persisted.history));
+    const text = `volume "${volume.name}" is a source here, ${by}`;
+    const code = relation.kind === "newer" ? "ERR_FENCED" : "ERR_NOT_A_MIRROR";
+    this.#link.refuse(new MirrorvolError(code, text), volume.persisted.history);
+  }
+
+  async #takeOver(volume: ReplicatedVolume, source: BodyOf<"sourceState">): Promise<void> {
+    this.#volume = volume;
+    const ours = newest(volume.persisted.history);
+    this.#link.generation = { number: ours.number, id: ours.id };
+    // What the source has not committed stays in our log: it may need it back.
+    volume.setLogRetention(source.cp >= volume.cp ? await appliedSequence(volume) : 0);
+    const state = await describeMirror(volume);
+    if (this.#isClosed()) return;
+    this.#phase = "idle";
+    this.#link.send("mirrorState", state);
+  }
+
+  // --------------------------------------------------------------------------------------------- the work
+
+  async #sendChain(sequence: number): Promise<void> {
+    const chain = await this.#volume!.log.chainAt(sequence);
+    this.#link.send("chain", { sequence, chain });
+  }
+
+  async #sendEntries({ after, through }: BodyOf<"adopt">): Promise<void> {
+    const { log } = this.#volume!;
+    const chain = await log.chainAt(after.sequence);
+    if (chain !== after.chain || through > log.durable) {
+      throw new MirrorvolError(
+        "ERR_POSITION",
+        `no entries ${after.sequence + 1} to ${through} on that chain here`,
+      );
+    }
+    this.#phase = "adopting";
+    await streamEntries({ link: this.#link, log, from: after.sequence + 1, through, onSent: () => {} });
+    this.#phase = "idle";
+    this.#link.send("adopted", { through });
+  }
+
+  async #beginForwarding({ after, inSync, wantsReceived, history }: BodyOf<"forward">): Promise<void> {
+    const volume = this.#volume!;
+    const { sequence, chain } = volume.log.tail;
+    if (after.sequence !== sequence || after.chain !== chain) {
+      throw new MirrorvolError(
+        "ERR_POSITION",
+        `forwarding after ${after.sequence}, the mirror is at ${sequence}`,
+      );
+    }
+    this.#checkHistory(volume, history);
+    await this.#record(volume, history, inSync ? volume.persisted.inSync : false);
+    if (this.#isClosed()) return;
+    this.#wantsReceived = wantsReceived;
+    this.#receiver = new CpReceiver({
+      volume,
+      bounds: cpBounds(sizeBlocksOf(volume), volume.log.halfPayloadBytes),
+      fetch: (cp, lbas) => this.#reader.blocks(cp, lbas),
+      report: (ack) => this.#link.send("cpAck", ack),
+    });
+    const onExhausted = () => this.#link.send("notice", LOG_IS_FULL);
+    this.#taker = new EntryTaker({ volume, kernel: this.#options.kernel, link: this.#link, onExhausted });
+    volume.onDurable = () => this.#taker?.ackSoon();
+    volume.onSpace = () => this.#taker?.retrySoon();
+    this.#phase = "forwarding";
+    this.#taker.ackSoon();
+  }
+
+  #checkHistory(volume: ReplicatedVolume, theirs: readonly GenerationRecord[]): void {
+    if (!isHistory(theirs)) throw wireFault("the source's history has gaps");
+    const relation = compareHistories(volume.persisted.history, theirs);
+    if (relation.kind === "equal" || relation.kind === "older") return;
+    throw new MirrorvolError("ERR_GENERATION", "the source's history does not go on where the mirror's ends");
+  }
+
+  /** Binds to the source and follows its history, durably. */
+  async #record(
+    volume: ReplicatedVolume,
+    history: readonly GenerationRecord[],
+    inSync: boolean,
+  ): Promise<void> {
+    const { persisted } = volume;
+    const isRecorded =
+      persisted.boundTo !== null &&
+      persisted.fencedBy === null &&
+      persisted.inSync === inSync &&
+      compareHistories(persisted.history, history).kind === "equal";
+    if (!isRecorded) {
+      await volume.persist({ boundTo: this.#sourceId, fencedBy: null, history: [...history], inSync });
+    }
+    const { number, id } = newest(history);
+    this.#link.generation = { number, id };
+  }
+
+  #onEntries(bytes: Uint8Array): void {
+    if (this.#phase !== "forwarding") throw wireFault(`log entries while the session is "${this.#phase}"`);
+    this.#taker!.take(bytes);
+    if (this.#wantsReceived) this.#taker!.ackSoon();
+  }
+
+  async #recordSync(through: number): Promise<void> {
+    const volume = this.#volume!;
+    await volume.log.whenDurable(Math.min(through, volume.log.tail.sequence));
+    if (through > volume.log.durable)
+      throw wireFault(`in sync through ${through}, the mirror has ${volume.log.durable}`);
+    const { inSync, everInSync } = volume.persisted;
+    if (!inSync || !everInSync) await volume.persist({ inSync: true, everInSync: true });
+    this.#isSynced = true;
+    this.#link.send("synced", { through });
+  }
+
+  async #adoptImage(announced: BodyOf<"image">): Promise<void> {
+    const volume = this.#volume!;
+    const { cp } = announced;
+    this.#phase = "imaging";
+    this.#isSynced = false;
+    await this.#endForwarding();
+    const isBlank = volume.persisted.boundTo === null && volume.log.tail.sequence === 0;
+    if (!isBlank) this.#checkHistory(volume, announced.history);
+    // Bound from now on; a volume that has nothing yet takes over the history at once, others with the image.
+    await this.#record(volume, isBlank ? announced.history : volume.persisted.history, false);
+    const image = new LinkImage(this.#reader, announced, sizeBlocksOf(volume));
+    const done = await this.#tryImage(volume, image, announced.history);
+    if (this.#isClosed()) return;
+    const { number, id } = newest(volume.persisted.history);
+    this.#link.generation = { number, id };
+    if (done.outcome === "committed") volume.setLogRetention(announced.seal.sequence);
+    this.#phase = "idle";
+    this.#link.send("imageDone", { cp, ...done });
+  }
+
+  async #tryImage(volume: ReplicatedVolume, image: LinkImage, history: readonly GenerationRecord[]) {
+    try {
+      return { outcome: await volume.adoptImage(image, history, this.#abort.signal), text: "" };
+    } catch (error) {
+      return { outcome: "failed" as const, text: String(error) };
+    }
+  }
+
+  async #endForwarding(): Promise<void> {
+    const volume = this.#volume;
+    if (volume !== null && this.#taker !== null) volume.onDurable = volume.onSpace = null;
+    this.#taker?.close();
+    this.#taker = null;
+    const receiver = this.#receiver;
+    this.#receiver = null;
+    await receiver?.stop();
+  }
+
+  // --------------------------------------------------------------------------------------------- the end
+
+  /** Runs something that takes time; the next message waits for it. */
+  #hold(work: () => Promise<void>): void {
+    this.#link.hold();
+    this.#run(async () => {
+      await work();
+      this.#link.proceed();
+    });
+  }
+
+  #run(work: () => Promise<void>): void {
+    const running = work().catch((error: unknown) => {
+      if (this.#isClosed()) return;
+      const isOurs = error instanceof MirrorvolError;
+      this.#link.refuse(isOurs ? error : new MirrorvolError("ERR_INTERNAL", String(error), { cause: error }));
+    });
+    this.#work.add(running);
+    void running.finally(() => this.#work.delete(running));
+  }
+
+  #isClosed(): boolean {
+    return this.#phase === "closed" || this.#link.isClosed;
+  }
+
+  #onClosed(reason: string, fault: MirrorvolError | null): void {
+    const done = () => this.#options.onClosed(this, reason, fault);
+    void this.#settle(reason).then(done, done);
+  }
+
+  /** Resolves when nothing runs any more. May be called more than once. */
+  async #settle(reason: string): Promise<void> {
+    this.#phase = "closed";
+    this.#abort.abort(new MirrorvolError("ERR_LINK_CLOSED", reason));
+    this.#reader.close(reason);
+    await this.#endForwarding();
+    while (this.#work.size > 0) await Promise.all(this.#work);
+  }
+}
+
+function newest(history: readonly GenerationRecord[]): GenerationRecord {
+  return history[history.length - 1]!;
+}
