@@ -9,8 +9,8 @@
 
 import type { Socket } from "node:net";
 import type { RawData, WebSocket } from "ws";
-import { MirrorvolError } from "../kernel/errors.ts";
-import type { Connection } from "./transport.ts";
+import { assert, MirrorvolError } from "../kernel/errors.ts";
+import { type Connection, MESSAGE_BYTES_MAX } from "./transport.ts";
 
 /** What a close frame can carry. */
 const REASON_BYTES_MAX = 123;
@@ -75,6 +75,7 @@ export class NodeConnection implements Connection {
   }
 
   send(data: Uint8Array, done?: (error: Error | null) => void): void {
+    assert(data.length <= MESSAGE_BYTES_MAX, `${this.remote}: a message of ${data.length} bytes`);
     this.#webSocket.send(data, { binary: true, fin: true }, (error) => {
       if (error)
         done?.(new MirrorvolError("ERR_CONNECTION_CLOSED", `${this.remote}: not sent`, { cause: error }));

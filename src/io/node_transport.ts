@@ -16,10 +16,7 @@ import { MirrorvolError } from "../kernel/errors.ts";
 import { formatAddress, formatPeer, parseAddress } from "./address.ts";
 import { listenError } from "./listen_error.ts";
 import { NodeConnection } from "./node_connection.ts";
-import type { Connection, Listener, Transport } from "./transport.ts";
-
-/** The largest message, in bytes, in both directions. */
-export const MESSAGE_BYTES_MAX = 8 * 1024 * 1024;
+import { type Connection, type Listener, MESSAGE_BYTES_MAX, type Transport } from "./transport.ts";
 
 export interface NodeTransportOptions {
   /** Sockets per listener, those still in the handshake included. */

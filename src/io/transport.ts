@@ -1,5 +1,8 @@
 // Message connections between nodes (WebSocket in the real world): ordered, whole messages, or closed.
 
+/** The largest message, in both directions; a longer one closes the connection that it comes from. */
+export const MESSAGE_BYTES_MAX = 8 * 1024 * 1024;
+
 export interface Connection {
   /** For messages and status, such as "10.0.0.2:8750". */
   readonly remote: string;
@@ -8,7 +11,7 @@ export interface Connection {
   /** Bytes on the wire so far, framing included. */
   readonly sentBytes: number;
   readonly receivedBytes: number;
-  /** The data is not copied: it must not change until done is called (with an error once closed). */
+  /** At most MESSAGE_BYTES_MAX (an assertion). The data is not copied: it must not change until done is called (with an error once closed). */
   send(data: Uint8Array, done?: (error: Error | null) => void): void;
   /** Stops and restarts onMessage: backpressure to the peer. Meanwhile the peer's close may go unnoticed. */
   pause(): void;

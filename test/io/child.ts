@@ -1,4 +1,5 @@
-// Runs a program of this folder in a process of its own, on the runtime the tests run on.
+// Runs a program of this folder in a process of its own, on the runtime the tests run on. It ends at the
+// latest when its stdin does, so that a test that fails, or is killed, leaves nobody behind.
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { extname } from "node:path";
@@ -16,7 +17,7 @@ export function startProgram(name: string, args: readonly string[]): Program {
   const path = fileURLToPath(new URL(`./${name}${extname(fileURLToPath(import.meta.url))}`, import.meta.url));
   const runtime = "Deno" in globalThis ? ["run", "-A"] : [];
   const child = spawn(process.execPath, [...runtime, path, ...args], {
-    stdio: ["ignore", "pipe", "inherit"],
+    stdio: ["pipe", "pipe", "inherit"],
   });
   const lines: string[] = [];
   const waiters: ((line: string) => void)[] = [];

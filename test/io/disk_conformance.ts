@@ -148,10 +148,14 @@ function registerOperations(test: Suite<object>, make: () => StorageUnderTest): 
 
   test("close waits for what runs, may be called twice, and ends everything", async () => {
     const { storage, path } = make();
-    const disk = await storage.create(path(), 1024 * KIB, "sparse");
-    const running = disk.submit([{ kind: "write", offset: 0, buffer: new Uint8Array(1024 * KIB) }]);
+    const buffer = new Uint8Array(32 * KIB * KIB);
+    const disk = await storage.create(path(), buffer.length, "sparse");
+    const events: string[] = [];
+    const running = disk.submit([{ kind: "write", offset: 0, buffer }]);
     const syncing = disk.sync();
-    await Promise.all([disk.close(), disk.close()]);
+    const note = (name: string) => () => void events.push(name);
+    await Promise.all([running.then(note("write")), disk.close().then(note("close")), disk.close()]);
+    assert.equal(events, ["write", "close"]);
     assert.equal(await running, [null]);
     await syncing;
     await disk.close();

@@ -1,5 +1,5 @@
 // A program for tests: locks the disk that its argument names, says "locked" or the error's code, and stays
-// until somebody ends it.
+// until its stdin ends.
 
 import { NodeStorage } from "../../src/io/node_storage.ts";
 
@@ -8,7 +8,7 @@ const disk = await storage.open(process.argv[2]!);
 try {
   await storage.lock([disk]);
   console.log("locked");
-  setInterval(() => {}, 1000);
+  process.stdin.resume().on("end", () => process.exit());
 } catch (error) {
   console.log((error as { code?: string }).code);
 }

@@ -1,9 +1,9 @@
 // Transport over real WebSockets: conformance, and strangers at the port.
 
-import { connect, type Socket } from "node:net";
+import { connect, Socket } from "node:net";
 import { WebSocket } from "ws";
-import { MESSAGE_BYTES_MAX, NodeTransport } from "../../src/io/node_transport.ts";
-import type { Connection } from "../../src/io/transport.ts";
+import { NodeTransport } from "../../src/io/node_transport.ts";
+import { type Connection, MESSAGE_BYTES_MAX } from "../../src/io/transport.ts";
 import { assert, suite } from "../support/harness.ts";
 import { SeededRandom } from "../support/memory_random.ts";
 import { codeIn, codeOf, errorOf } from "./disk_conformance.ts";
@@ -70,7 +70,25 @@ async function isAlive({ transport, listener }: Awaited<ReturnType<typeof listen
   client.close();
 }
 
-test("sent memory is not changed and not copied: what is sent is what it holds when it goes out", async () => {
+test("both sides hand the memory that is sent to the socket as it is, uncopied and unmasked", async () => {
+  const { client, server, listener } = await connectPair(underTest);
+  const write = Socket.prototype.write;
+  const written: unknown[] = [];
+  Socket.prototype.write = function (this: Socket, ...args: unknown[]) {
+    written.push((args[0] as Uint8Array).buffer);
+    return write.apply(this, args as Parameters<typeof write>);
+  } as typeof write;
+  for (const side of [client, server]) {
+    const data = new Uint8Array(100_000);
+    written.length = 0;
+    side.send(data);
+    assert.ok(written.includes(data.buffer));
+  }
+  Socket.prototype.write = write;
+  await end(client, server, listener);
+});
+
+test("what is sent arrives as it is, and stays as it was", async () => {
   const { client, server, listener } = await connectPair(underTest);
   const data = new SeededRandom(9).bytes(500_000);
   const before = data.slice();

@@ -1,6 +1,6 @@
 // What every Transport must do, run over each implementation.
 
-import type { Connection, Listener, Transport } from "../../src/io/transport.ts";
+import { type Connection, type Listener, MESSAGE_BYTES_MAX, type Transport } from "../../src/io/transport.ts";
 import { assert, type Suite } from "../support/harness.ts";
 import { codeOf, errorOf } from "./disk_conformance.ts";
 
@@ -41,6 +41,13 @@ function registerMessages(test: Suite<object>, make: () => TransportUnderTest): 
       );
       assert.ok(messages.every((each, index) => each.every((byte) => byte === index)));
     }
+    await end(client, server, listener);
+  });
+
+  test("sending more than the longest message is a mistake", async () => {
+    const { client, server, listener } = await connectPair(make());
+    assert.throws(() => client.send(new Uint8Array(MESSAGE_BYTES_MAX + 1)), /a message of 8388609 bytes/);
+    await echo(client, server);
     await end(client, server, listener);
   });
 

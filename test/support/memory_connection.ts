@@ -1,7 +1,8 @@
 // The two ends of a simulated connection: messages (Connection) or bytes (ByteStream), over two channels.
 
 import type { ByteStream } from "../../src/io/stream.ts";
-import type { Connection } from "../../src/io/transport.ts";
+import { type Connection, MESSAGE_BYTES_MAX } from "../../src/io/transport.ts";
+import { assert } from "../../src/kernel/errors.ts";
 import type { Done, MemoryChannel } from "./memory_channel.ts";
 
 type DataHandler = (data: Uint8Array) => void;
@@ -115,6 +116,7 @@ export class MemoryConnection extends MemoryEnd implements Connection {
   }
 
   send(data: Uint8Array, done?: Done): void {
+    assert(data.length <= MESSAGE_BYTES_MAX, `${this.remote}: a message of ${data.length} bytes`);
     this.sentBytes += wireBytes(data.length, this.#isClient);
     this.out.send([data], done);
   }
