@@ -68,7 +68,7 @@ async function writeAndKill(source: NodeProcess, mirror: NodeProcess): Promise<W
   const streams = await openStreams(source);
   const over = Promise.all(streams.map((stream) => stream.run()));
   const before = await reportOf(source);
-  const sample = await watchWriting(streams, source, mirror, before.mirror?.sentBytes ?? 0);
+  const sample = await watchWriting(streams, source, mirror, before.mirror?.wire.sentBytes ?? 0);
   await waitFor(async () => (sum(streams, "underWay") >= CLIENT_COUNT * QUEUE_DEPTH - 2 ? true : null));
   const underWay = sum(streams, "underWay");
   const { signal } = await source.kill();
@@ -108,7 +108,7 @@ async function watchWriting(
     screen.progress(elapsedMs, sum(streams, "acknowledgedWrites"), bytes, here, there);
     const isEnough = elapsedMs >= WRITE_MS_MIN && here.cp >= CPS_WANTED && there.cp >= CPS_WANTED;
     if (!isEnough && elapsedMs < WRITE_MS_MAX) continue;
-    return { wirePerByte: ((here.mirror?.sentBytes ?? 0) - sentBefore) / bytes, sourceCps: here.cp };
+    return { wirePerByte: ((here.mirror?.wire.sentBytes ?? 0) - sentBefore) / bytes, sourceCps: here.cp };
   }
 }
 

@@ -84,10 +84,9 @@ export interface VolumeReport {
   readonly mirror?: {
     readonly state: string;
     readonly acknowledgedSequence: number;
-    readonly sentBytes: number;
-    readonly ledger: { readonly entries: number; readonly bytes: number };
+    readonly detail: string;
+    readonly wire: { readonly sentBytes: number };
   };
-  readonly source?: { readonly state: string; readonly receivedBytes: number };
 }
 
 /** Asks a running node by its HTTP API. */

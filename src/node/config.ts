@@ -39,6 +39,8 @@ export interface VolumeEntry {
   /** What `create` makes it; afterwards the superblocks know better. */
   readonly role: Role;
   readonly mirror: MirrorTarget | null;
+  /** How long a write may wait before its client gets an error. */
+  readonly writeTimeoutMs: number;
 }
 
 export interface NodeConfig {
@@ -127,6 +129,7 @@ function completeVolume(name: string, shape: VolumeShape, folder: string): Volum
     },
     role: shape.role,
     mirror: mirror === undefined ? null : { ...mirror, volume: mirror.volume ?? name },
+    writeTimeoutMs: shape.writeTimeout,
   };
 }
 

@@ -3,6 +3,7 @@
 //
 //   geometry   1 <= data units <= 15, data units + parity <= members <= 24, and members and log large enough
 //   paths      no path twice in the whole file, in whatever way it is written
+//   time       a write waits longer than it takes to decide that the mirror is lost
 //   listening  beyond loopback only with a secret; NBD, which has none, only when that is said
 //   mirrors    a volume that starts as a mirror needs "listen" and has no mirror of its own; no two volumes
 //              go to the same volume of the same node
@@ -25,6 +26,7 @@ export function checkRules(config: NodeConfig, faults: ConfigFault[]): void {
     checkGeometry(name, entry, faults);
     if (faults.length === before) checkSizes(name, entry, faults);
     checkRole(name, entry, config, faults);
+    checkTimeouts(name, entry, faults);
   }
   checkPaths(config, faults);
   checkSockets(config, faults);
@@ -81,6 +83,13 @@ function checkRole(
   if (mirror === null) return;
   const expected = 'a volume with "role": "mirror" has none: mirrors are not chained';
   faults.push({ keys: ["volumes", name, "mirror"], expected });
+}
+
+/** A write must outlive the decision about a lost mirror, or it fails where it could have gone on. */
+function checkTimeouts(name: string, { mirror, writeTimeoutMs }: VolumeEntry, faults: ConfigFault[]): void {
+  if (mirror === null || writeTimeoutMs > mirror.mirrorTimeoutMs) return;
+  const expected = `expected more than mirror.mirrorTimeoutMs, which is ${mirror.mirrorTimeoutMs} ms`;
+  faults.push({ keys: ["volumes", name, "writeTimeout"], expected });
 }
 
 function checkPaths(config: NodeConfig, faults: ConfigFault[]): void {

@@ -9,7 +9,8 @@ import { parseDuration, parseHostPort, parseSize, parseSocket } from "./units.ts
 
 export const DEFAULT_LOG_BYTES = 64 * 1024 ** 2;
 export const DEFAULT_CP_INTERVAL_MS = 10_000;
-export const DEFAULT_MIRROR_TIMEOUT_MS = 10_000;
+export const DEFAULT_MIRROR_TIMEOUT_MS = 5_000;
+export const DEFAULT_WRITE_TIMEOUT_MS = 30_000;
 const VOLUME_BYTES_MAX = 64 * 1024 ** 4;
 
 /** What is wrong with the value at a key path. */
@@ -101,6 +102,7 @@ export const volumeSchema = strict({
   log: paths,
   logSize: v.optional(size, DEFAULT_LOG_BYTES),
   cpInterval: v.optional(duration, DEFAULT_CP_INTERVAL_MS),
+  writeTimeout: v.optional(duration, DEFAULT_WRITE_TIMEOUT_MS),
   role: v.optional(reader('"source" or "mirror"', readOneOf("source", "mirror")), "source"),
   mirror: v.optional(mirrorSchema),
 });

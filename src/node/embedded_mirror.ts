@@ -8,6 +8,7 @@ import { Kernel } from "../kernel/kernel.ts";
 import { MirrorService } from "../replication/mirror.ts";
 import type { VolumeConfig } from "../volume/config.ts";
 import { SECRET_BYTES_MIN } from "./config.ts";
+import { DEFAULT_WRITE_TIMEOUT_MS } from "./config_schema.ts";
 import { Volume } from "./embedded_volume.ts";
 import { MIRROR_KERNEL_BYTES, type OpenedVolume, openVolume } from "./open_volume.ts";
 import { type ServedStatus, servedStatus } from "./status.ts";
@@ -46,7 +47,17 @@ export class Mirror {
     try {
       for (const config of options.volumes) {
         const tell = (text: string) => onEvent(`${config.name}: ${text}`);
-        opened.set(config.name, await openVolume({ world, config, target: null, secret, onEvent: tell }));
+        opened.set(
+          config.name,
+          await openVolume({
+            world,
+            config,
+            target: null,
+            writeTimeoutMs: DEFAULT_WRITE_TIMEOUT_MS,
+            secret,
+            onEvent: tell,
+          }),
+        );
       }
       const listener = await world.transport.listen(listen, (connection) => service.accept(connection));
       return new Mirror(opened, service, listener);

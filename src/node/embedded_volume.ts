@@ -12,7 +12,7 @@ import {
   type WriteOptions,
 } from "../volume/volume.ts";
 import type { MirrorTarget } from "./config.ts";
-import { DEFAULT_MIRROR_TIMEOUT_MS } from "./config_schema.ts";
+import { DEFAULT_MIRROR_TIMEOUT_MS, DEFAULT_WRITE_TIMEOUT_MS } from "./config_schema.ts";
 import { VOLUME_EVENTS } from "./events.ts";
 import { type OpenedVolume, openVolume } from "./open_volume.ts";
 import { type ServedStatus, servedStatus } from "./status.ts";
@@ -32,6 +32,8 @@ export interface CreateVolumeOptions extends VolumeConfig {
 
 export interface OpenVolumeOptions extends VolumeConfig {
   readonly mirror?: MirrorOptions;
+  /** How long a write may wait, for the mirror above all, before it rejects and is in doubt. Default 30,000. */
+  readonly writeTimeoutMs?: number;
   /** Shared with the mirror, at least 16 bytes; proved and never sent. Default: none. */
   readonly secret?: Uint8Array;
   /** Default: the machine's files, network and clock. */
@@ -44,6 +46,7 @@ export interface OpenVolumeOptions extends VolumeConfig {
  * Events (CustomEvent, what is said is in `detail`):
  *   - "consistencypoint" {cp, blocks, ms}: the members have moved to a new image
  *   - "degraded" {member or logCopy, reason}: a device is lost, the volume goes on
+ *   - "mirrorstate", "mirrorlost", "fenced", "diverged" {text}: what happened between it and its mirror
  *   - "failed" {error}: the volume has stopped; every call rejects
  */
 export class Volume extends EventTarget {
@@ -69,9 +72,16 @@ export class Volume extends EventTarget {
    * reads and writes wait. Without one, a mirror's volume waits until it is promoted (Mirror.promote).
    */
   static async open(options: OpenVolumeOptions): Promise<Volume> {
-    const { world = nodeWorld(), mirror, secret = null, ...config } = options;
+    const { world = nodeWorld(), mirror, secret = null, writeTimeoutMs, ...config } = options;
     const target = mirror === undefined ? null : completeTarget(config.name, mirror);
-    return new Volume(await openVolume({ world, config, target, secret, onEvent: () => {} }));
+    let volume: Volume | null = null;
+    const onEvent = (text: string, name?: string) => {
+      if (name !== undefined) volume?.dispatchEvent(new CustomEvent(name, { detail: { text } }));
+    };
+    const timeoutMs = writeTimeoutMs ?? DEFAULT_WRITE_TIMEOUT_MS;
+    const opened = await openVolume({ world, config, target, secret, writeTimeoutMs: timeoutMs, onEvent });
+    volume = new Volume(opened);
+    return volume;
   }
 
   /** For Mirror, which opens volumes in another way. */

@@ -15,9 +15,11 @@ export interface OpenVolumeOptions {
   readonly world: World;
   readonly config: VolumeConfig;
   readonly target: MirrorTarget | null;
+  /** How long a write may wait before its client gets an error. */
+  readonly writeTimeoutMs: number;
   readonly secret: Uint8Array | null;
-  /** What happens, for people. */
-  readonly onEvent: (text: string) => void;
+  /** What happens, for people; about the mirror also with a name, for programs. */
+  readonly onEvent: (text: string, name?: string) => void;
 }
 
 export interface OpenedVolume {
@@ -31,12 +33,9 @@ export interface OpenedVolume {
 
 /** The relationship has been started, but nothing waits for it: until both sides agree, the gate is closed. */
 export async function openVolume(options: OpenVolumeOptions): Promise<OpenedVolume> {
-  const { world, config, target, secret, onEvent } = options;
+  const { world, config, target, secret, writeTimeoutMs, onEvent } = options;
   const kernel = await Kernel.create();
-  const volume = await Volume.open(world, kernel, config, {
-    hasMirror: target !== null,
-    ...(target === null ? {} : { writeTimeoutMs: target.mirrorTimeoutMs }),
-  });
+  const volume = await Volume.open(world, kernel, config, { hasMirror: target !== null, writeTimeoutMs });
   reportEvents(volume, onEvent);
   if (target !== null) volume.defaultMode = target.mode;
   const isMirrored = target !== null && volume.role === "source";
@@ -46,6 +45,7 @@ export async function openVolume(options: OpenVolumeOptions): Promise<OpenedVolu
   const relationship = isMirrored
     ? new SourceRelationship({ world, kernel, volume, target, secret, onEvent })
     : null;
+  relationship?.start();
   let closing: Promise<void> | null = null;
   const closeBoth = async () => {
     await relationship?.close();

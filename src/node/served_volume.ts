@@ -10,7 +10,7 @@ import type { Volume } from "../volume/volume.ts";
 import { messageOf } from "./admin_api.ts";
 import type { VolumeEntry } from "./config.ts";
 import { type OpenedVolume, openVolume } from "./open_volume.ts";
-import { type FailedStatus, failedStatus, type ServedStatus, servedStatus } from "./status.ts";
+import { type FailedStatus, failedStatus, lossesOf, type ServedStatus, servedStatus } from "./status.ts";
 
 export interface ServedVolumeOptions {
   readonly world: World;
@@ -50,8 +50,10 @@ export class ServedVolume {
   /** Never rejects: a failure is kept, and told. */
   async open(): Promise<void> {
     const { world, entry, secret, onEvent } = this.#options;
+    const { volume: config, mirror: target, writeTimeoutMs } = entry;
     try {
-      this.#opened = await openVolume({ world, config: entry.volume, target: entry.mirror, secret, onEvent });
+      this.#opened = await openVolume({ world, config, target, writeTimeoutMs, secret, onEvent });
+      for (const loss of lossesOf(this.#opened.volume.status())) onEvent(`degraded: ${loss}`);
     } catch (error) {
       this.#failure = error;
       onEvent(`cannot be served: ${messageOf(error)}`);

@@ -1,4 +1,6 @@
 // What a node says about itself: the answer of GET /status, and so of `mirrorvol status --json`.
+import type { MirrorStatus } from "../replication/mirror.ts";
+import type { SourceRelationshipStatus } from "../replication/source.ts";
 import type { VolumeStatus } from "../volume/volume.ts";
 import type { VolumeEntry } from "./config.ts";
 import type { OpenedVolume } from "./open_volume.ts";
@@ -24,9 +26,9 @@ export type ServedStatus = VolumeStatus & {
   /** Clients can open it. */
   readonly exported: boolean;
   /** Of a source that has a mirror. */
-  readonly mirror?: object;
+  readonly mirror?: SourceRelationshipStatus;
   /** Of a mirror. */
-  readonly source?: object;
+  readonly source?: MirrorStatus;
 };
 
 /** A volume that could not be opened. */
@@ -53,15 +55,23 @@ export interface PromoteAnswer {
 }
 
 /** `source`: what the MirrorService says about it, for a mirror. */
-export function servedStatus({ volume, relationship }: OpenedVolume, source?: object): ServedStatus {
+export function servedStatus({ volume, relationship }: OpenedVolume, source?: MirrorStatus): ServedStatus {
   const status = volume.status();
   return {
     ...status,
-    degraded: [...status.members, ...status.log].some(({ state }) => state !== "current"),
+    degraded: lossesOf(status).length > 0,
     exported: status.role === "source",
     ...(relationship === null ? {} : { mirror: relationship.status() }),
     ...(status.role === "mirror" && source !== undefined ? { source } : {}),
   };
+}
+
+/** What is missing, for people. */
+export function lossesOf({ members, log }: VolumeStatus): string[] {
+  const describe = (what: string) => (each: { path: string; state: string; reason?: string }) =>
+    `${what} ${each.path} is ${each.state}${each.reason === undefined ? "" : `: ${each.reason}`}`;
+  const isLost = ({ state }: { state: string }) => state !== "current";
+  return [...members.filter(isLost).map(describe("member")), ...log.filter(isLost).map(describe("log copy"))];
 }
 
 export function failedStatus({ volume, role }: VolumeEntry, reason: string): FailedStatus {

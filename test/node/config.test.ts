@@ -65,7 +65,7 @@ test("reads the example of the design", () => {
   assert.is(volume.parity, 1);
   assert.is(role, "source");
   const { url } = EXAMPLE.volumes.orders.mirror;
-  const expected = { url, volume: "orders", mode: "sync", onMirrorLoss: "continue", mirrorTimeoutMs: 10_000 };
+  const expected = { url, volume: "orders", mode: "sync", onMirrorLoss: "continue", mirrorTimeoutMs: 5_000 };
   assert.equal(mirror, expected);
 });
 
@@ -139,6 +139,7 @@ const BAD: [path: string, value: unknown, named: string][] = [
   [`${orders}.logSize`, "64KiB", "volumes.orders.logSize: expected at least 8MiB"],
   [`${orders}.cpInterval`, "soon", "volumes.orders.cpInterval: expected a duration"],
   [`${orders}.cpInterval`, 0, "volumes.orders.cpInterval: expected a duration"],
+  [`${orders}.writeTimeout`, "5s", "volumes.orders.writeTimeout: expected more than mirror.mirrorTimeoutMs"],
   [`${orders}.role`, "primary", 'volumes.orders.role: expected "source" or "mirror"'],
   [`${orders}.role`, "mirror", 'volumes.orders.mirror: a volume with "role": "mirror" has none'],
   [`${orders}.mirror.url`, "http://10.0.0.2", "volumes.orders.mirror.url: expected the address"],
