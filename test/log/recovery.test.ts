@@ -194,6 +194,22 @@ test("a gap is closed by the entries of a peer, and the evidence stays until it 
   await again.close();
 });
 
+test("a batch does not go beyond the gap: the evidence behind it goes only when the gap is closed", async () => {
+  const closed = await written(8);
+  const peer = await openLog(closed.afterCrash("keep"));
+  const entries: Uint8Array[] = [];
+  for await (const { bytes } of peer.entries(1)) entries.push(bytes.slice());
+  const storage = closed.afterCrash("keep");
+  spoilBoth(storage, 1, at(3));
+  const batches: number[] = [];
+  const log = await openLog(storage, { onDurable: (sequence) => batches.push(sequence) });
+  for (const entry of entries.slice(3)) assert.ok(log.adopt(entry));
+  await log.whenDurable(8);
+  assert.equal(batches, [7, 8]);
+  assert.equal(await tagsOf(log), [1, 2, 3, 4, 5, 6, 7, 8]);
+  await log.close();
+});
+
 test("an entry of our own behind a gap begins a branch: nothing behind the gap is taken after it", async () => {
   const storage = await written(8);
   spoilBoth(storage, 1, at(3));
@@ -316,6 +332,22 @@ test("copies that were written apart are refused", async () => {
   await right.close();
   storage.poke("b/log.1", 4096, apart.peek("b/log.1", 4096, 4 * ENTRY));
   assert.is((await rejection(openLog(storage))).code, "ERR_LOG_DIVERGED");
+});
+
+test("a log that was written into its own volume is payload: a valid entry is passed over as a whole", async () => {
+  const storage = await written(2);
+  const older = await written(12);
+  const log = await openLog(storage);
+  appendWrite(log, 3);
+  const payload = new Uint8Array(8 * BLOCK_BYTES);
+  // In the file the payload begins behind its header, so this puts the older entries on sectors.
+  payload.set(older.peek("a/log.1", at(8), 3 * ENTRY), 512 - ENTRY_HEADER_BYTES);
+  log.append(ENTRY_KIND_WRITE, 4, 8, [payload]);
+  await log.close();
+  spoilBoth(storage, 1, at(2));
+  const again = await openLog(storage);
+  assert.equal(again.recovery, { tail: 2, torn: true, requiredThrough: 2, repaired: 0 });
+  await again.close();
 });
 
 test("a valid entry of another history is not taken, though it has the sequence and the place", async () => {
