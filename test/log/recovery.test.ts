@@ -3,6 +3,7 @@ import {
   BLOCK_BYTES,
   ENTRY_DURABLE_THROUGH,
   ENTRY_HEADER_BYTES,
+  ENTRY_KIND_WRITE,
   HALF_HEADER_BYTES,
 } from "../../assembly/format.ts";
 import { readHeader } from "../../src/log/entry_codec.ts";
