@@ -57,7 +57,7 @@ async function waitForSync(source: NodeProcess): Promise<void> {
   screen.step("First sync");
   const state = await waitFor(async () => {
     const { mirror } = await reportOf(source);
-    screen.state("mirror relationship", mirror?.state ?? "none");
+    screen.state("mirror relationship", mirror === undefined ? "none" : `${mirror.state} (${mirror.detail})`);
     return mirror?.state === "in sync" ? mirror.state : null;
   });
   screen.check("the mirror is in sync before the first write", state !== null);

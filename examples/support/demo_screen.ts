@@ -8,6 +8,11 @@ export class Screen {
   readonly #states = new Map<string, string>();
   #checkCount = 0;
 
+  constructor() {
+    // Whoever reads along may stop (`| head`): that must not end us before we have cleaned up.
+    process.stdout.on("error", () => {});
+  }
+
   step(title: string): void {
     const seconds = (performance.now() - this.#start) / 1000;
     console.log(`\n[${seconds.toFixed(1).padStart(5)} s] ${title}`);

@@ -85,10 +85,15 @@ export class NodeProcess {
 
 function start(args: readonly string[]): ChildProcess {
   // A group of its own, so that Ctrl-C reaches us alone and we decide what ends when.
-  return spawn(process.execPath, [...runtimeArgs, ...args], {
+  const child = spawn(process.execPath, [...runtimeArgs, ...args], {
     stdio: ["ignore", "pipe", "pipe"],
     detached: true,
   });
+  // Whatever ends us, it does not outlive us.
+  const end = () => child.kill("SIGKILL");
+  process.once("exit", end);
+  child.once("close", () => process.off("exit", end));
+  return child;
 }
 
 function collect(child: ChildProcess): { finished: Promise<Finished>; firstLine: Promise<string> } {

@@ -11,7 +11,7 @@ import { Workspace } from "./workspace.ts";
 export const deadlineMs = 120_000;
 
 const BLOCK_COUNT = (8 * 1024 ** 2) / 4096;
-const test = suite("cli program", { work: new Workspace() });
+const test = suite("cli program", { work: null as unknown as Workspace });
 
 test.before.each((context) => {
   context.work = new Workspace();
