@@ -1,0 +1,130 @@
+// A real kernel file system on an NBD export, without a kernel NBD client: nbdfuse shows the export as a file,
+// a loop device makes it a disk, and ext4 is mounted from there.
+//
+//   server  <- NBD -  nbdfuse  <- FUSE -  FOLDER/image/nbd  <-  /dev/loopN  <-  ext4 at FOLDER/files
+//
+// detach() undoes all of it in the reverse order, also after the server is dead, and never touches a loop device
+// or a mount that was not made here.
+import { type ChildProcess, spawn } from "node:child_process";
+import { accessSync, constants, existsSync, mkdirSync } from "node:fs";
+import { delimiter, join } from "node:path";
+
+const PROGRAMS = ["nbdfuse", "losetup", "mkfs.ext4", "e2fsck", "mount", "umount"];
+const LOOK_MS = 20;
+const WAIT_MS = 20_000;
+
+/** Why this machine cannot do it, or null. */
+export function mountObstacle(): string | null {
+  if (process.getuid?.() !== 0) return "needs root, to mount";
+  const device = ["/dev/fuse", "/dev/loop-control"].find((path) => !existsSync(path));
+  if (device !== undefined) return `needs ${device}`;
+  const program = PROGRAMS.find((name) => !isInstalled(name));
+  return program === undefined ? null : `needs ${program} (Debian: libnbd-bin, e2fsprogs, mount)`;
+}
+
+export class ProcessMount {
+  readonly files: string;
+  readonly #image: string;
+  #fuse: ChildProcess | null = null;
+  #loop: string | null = null;
+  #isMounted = false;
+
+  constructor(folder: string) {
+    this.#image = join(folder, "image");
+    this.files = join(folder, "files");
+    mkdirSync(this.#image);
+    mkdirSync(this.files);
+  }
+
+  /** The loop device over the export. */
+  get device(): string {
+    if (this.#loop === null) throw new Error("nothing is attached");
+    return this.#loop;
+  }
+
+  async attach(uri: string): Promise<void> {
+    const fuse = spawn("nbdfuse", [this.#image, uri], { stdio: ["ignore", "ignore", "pipe"] });
+    let errors = "";
+    fuse.stderr.setEncoding("utf8").on("data", (text: string) => (errors += text));
+    this.#fuse = fuse;
+    const file = join(this.#image, "nbd");
+    await waitUntil(() => {
+      if (fuse.exitCode !== null) throw new Error(`nbdfuse ended with ${fuse.exitCode}: ${errors}`);
+      return existsSync(file);
+    }, `nbdfuse shows ${file}`);
+    this.#loop = (await run("losetup", "--find", "--show", file)).trim();
+  }
+
+  async mount(): Promise<void> {
+    await run("mount", "-t", "ext4", this.device, this.files);
+    this.#isMounted = true;
+  }
+
+  async unmount(): Promise<void> {
+    await run("umount", this.files);
+    this.#isMounted = false;
+  }
+
+  /** Undoes whatever attach and mount did, as far as they came; the server may be gone. */
+  async detach(): Promise<void> {
+    if (this.#isMounted) await run("umount", this.files).catch(() => run("umount", "--lazy", this.files));
+    this.#isMounted = false;
+    if (this.#loop !== null) await run("losetup", "--detach", this.#loop);
+    this.#loop = null;
+    await this.#endFuse();
+  }
+
+  async #endFuse(): Promise<void> {
+    const fuse = this.#fuse;
+    if (fuse === null) return;
+    this.#fuse = null;
+    const isOver = () => fuse.exitCode !== null || fuse.signalCode !== null;
+    const ended = new Promise((resolve) => fuse.once("close", resolve));
+    // nbdfuse ends by itself when its file system is not mounted any more.
+    await run("umount", this.#image).catch(async () => {
+      await finish("umount", ["--lazy", this.#image]);
+      fuse.kill("SIGKILL");
+    });
+    if (!isOver()) await ended;
+  }
+}
+
+/** What the program printed; fails with all of it when it does not end with one of the codes. */
+export async function run(program: string, ...args: string[]): Promise<string> {
+  const { code, output } = await finish(program, args);
+  if (code !== 0) throw new Error(`${program} ${args.join(" ")} ended with ${code}:\n${output}`);
+  return output;
+}
+
+export async function finish(
+  program: string,
+  args: readonly string[],
+): Promise<{ code: number | null; output: string }> {
+  const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
+  let output = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => (output += text));
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (output += text));
+  const code = await new Promise<number | null>((resolve, reject) =>
+    child.on("error", reject).on("close", resolve),
+  );
+  return { code, output };
+}
+
+function isInstalled(program: string): boolean {
+  return (process.env["PATH"] ?? "").split(delimiter).some((folder) => {
+    try {
+      accessSync(join(folder, program), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+async function waitUntil(isSo: () => boolean, what: string): Promise<void> {
+  const deadline = performance.now() + WAIT_MS;
+  while (!isSo()) {
+    if (performance.now() > deadline) throw new Error(`waited in vain until ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  }
+}

@@ -1,0 +1,122 @@
+// One node with one volume, as a process of its own: `mirrorvol create`, `mirrorvol serve`, SIGKILL, again.
+//
+// Everything it makes lies in a folder of its own and is gone after close(), which also ends the process. The
+// volume is small and so is its log, so that a short load makes consistency points and keeps the cleaner busy.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { NbdClient } from "../../examples/support/nbd_client.ts";
+import { mirrorvol, NodeProcess } from "../../examples/support/processes.ts";
+import type { NodeStatus, ServedStatus } from "../../src/node/status.ts";
+
+export const VOLUME = "disk";
+export const MIB = 1 << 20;
+
+export interface SideOptions {
+  readonly sizeBytes: number;
+  readonly memberCount: number;
+  readonly parity: number;
+  /** More keys of the node, such as "listen". */
+  readonly node?: object;
+  /** More keys of the volume, such as "role" and "mirror". */
+  readonly volume?: object;
+}
+
+export class ProcessSide {
+  readonly folder: string;
+  readonly config: string;
+  readonly members: readonly string[];
+  readonly #options: SideOptions;
+  #process: NodeProcess | null = null;
+
+  static async create(options: SideOptions): Promise<ProcessSide> {
+    const side = new ProcessSide(options);
+    try {
+      await mirrorvol("create", "--config", side.config);
+      return side;
+    } catch (error) {
+      await side.close();
+      throw error;
+    }
+  }
+
+  private constructor(options: SideOptions) {
+    this.folder = mkdtempSync(join(tmpdir(), "mirrorvol-system-"));
+    this.config = join(this.folder, "node.json");
+    this.members = Array.from({ length: options.memberCount }, (_, at) => join(this.folder, `member${at}`));
+    this.#options = options;
+    this.configure({});
+  }
+
+  /** Writes the configuration file, with these keys of the node over the ones that it was made with. */
+  configure(node: object): void {
+    const { sizeBytes, parity } = this.#options;
+    const log = [join(this.folder, "log-a"), join(this.folder, "log-b")];
+    const common = {
+      size: sizeBytes,
+      members: this.members,
+      parity,
+      log,
+      logSize: "8MiB",
+      cpInterval: "500ms",
+    };
+    const volume = { ...common, ...this.#options.volume };
+    const listeners = { nbd: "127.0.0.1:0", http: "127.0.0.1:0" };
+    const config = { ...listeners, ...this.#options.node, ...node, volumes: { [VOLUME]: volume } };
+    writeFileSync(this.config, JSON.stringify(config, null, 2));
+  }
+
+  /** The running node. */
+  get process(): NodeProcess {
+    if (this.#process === null) throw new Error("the node does not run");
+    return this.#process;
+  }
+
+  /** Resolves when the node is ready. */
+  async start(): Promise<void> {
+    if (this.#process !== null) throw new Error("the node runs already");
+    this.#process = await NodeProcess.serve(this.config);
+  }
+
+  /** SIGKILL. */
+  async kill(): Promise<void> {
+    const { signal, code, stderr } = await this.process.kill();
+    this.#process = null;
+    if (signal !== "SIGKILL") throw new Error(`the node had ended by itself, with ${code}: ${stderr}`);
+  }
+
+  /** SIGTERM; an exit code other than 0 is an error. */
+  async stop(): Promise<void> {
+    const { code, signal, stderr } = await this.process.stop();
+    this.#process = null;
+    if (code !== 0) throw new Error(`the node ended with ${signal ?? code}: ${stderr}`);
+  }
+
+  async status(): Promise<ServedStatus> {
+    const response = await fetch(`http://${this.process.ready.http}/status`);
+    const { volumes } = (await response.json()) as NodeStatus;
+    const [volume] = volumes;
+    if (volume === undefined || volume.state === "failed") {
+      throw new Error(`the volume is not open: ${JSON.stringify(volume)}`);
+    }
+    return volume as ServedStatus;
+  }
+
+  connect(): Promise<NbdClient> {
+    return NbdClient.connect(this.process.ready.nbd!, VOLUME);
+  }
+
+  /** For other people's programs. */
+  get uri(): string {
+    const address = this.process.ready.nbd!;
+    if (!address.startsWith("unix:")) return `nbd://${address}/${VOLUME}`;
+    return `nbd+unix:///${VOLUME}?socket=${address.slice("unix:".length)}`;
+  }
+
+  /** Ends the process if it still runs, and removes the folder. */
+  async close(): Promise<void> {
+    await this.#process?.kill();
+    this.#process = null;
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
