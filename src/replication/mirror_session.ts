@@ -143,14 +143,13 @@ export class MirrorSession {
       throw wireFault(`${message.name} while the mirror's session is "${this.#phase}"`);
     }
     if (this.#volume !== null) this.#checkGeneration(this.#volume, generation);
-    this.#handle(message);
+    if (!this.#isClosed()) this.#handle(message);
   }
 
+  /** Until we follow the source's history, the histories themselves are compared. */
   #checkGeneration(volume: ReplicatedVolume, theirs: Generation): void {
     const ours = newest(volume.persisted.history);
-    const isOther = theirs.number === ours.number && theirs.id !== ours.id;
-    const isAhead = theirs.number > ours.number && this.#phase === "forwarding";
-    if (theirs.number >= ours.number && !isOther && !isAhead) return;
+    if (this.#phase !== "forwarding" || (theirs.number === ours.number && theirs.id === ours.id)) return;
     const text = `generation ${theirs.number} (${theirs.id.toString(16)}) is refused, here is ${describeGeneration(ours)}`;
     this.#link.refuse(new MirrorvolError("ERR_GENERATION", text), volume.persisted.history);
   }

@@ -81,6 +81,14 @@ export class Pair {
     return pair;
   }
 
+  /** What two crashed sides left behind. */
+  static of(source: MemoryStorage, mirror: MemoryStorage, options: PairOptions = {}): Pair {
+    const pair = new Pair(options);
+    pair.source.storage = source;
+    pair.mirror.storage = mirror;
+    return pair;
+  }
+
   /** Both sides opened, and in sync. */
   static async inSync(options: PairOptions = {}): Promise<Pair> {
     const pair = await Pair.create(options);
@@ -170,7 +178,8 @@ export class Pair {
   async crashSource(seed: number | "drop" | "keep" = "drop"): Promise<void> {
     this.source.storage.stop();
     this.cut();
-    await this.relationship.close();
+    // It may wait for a disk that never answers.
+    void this.relationship.close();
     this.source.storage = this.source.storage.afterCrash(seed);
   }
 
@@ -198,7 +207,7 @@ export class Pair {
   async until(what: string, condition: () => boolean, withinMs = 20_000): Promise<void> {
     const endMs = this.clock.nowMs() + withinMs;
     for (;;) {
-      for (let turn = 0; turn < 200; turn++) {
+      for (let turn = 0; turn < 20; turn++) {
         if (condition()) return;
         await settle();
       }
