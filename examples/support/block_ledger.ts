@@ -10,9 +10,12 @@
 // A read is right when it is, in full, the acknowledged version or the one in doubt after it. Anything else,
 // an older version above all, is a loss. Only one write of a block may be under way at a time.
 
+import { Buffer } from "node:buffer";
+
 export const BLOCK_BYTES = 4096;
 
 const MAGIC = 0x44454d4f;
+const ZEROS = new Uint8Array(BLOCK_BYTES);
 
 export type Verdict =
   | { readonly isRight: true; readonly version: number }
@@ -92,9 +95,9 @@ function fillBlock(data: Uint8Array, block: number, version: number): void {
 
 /** The version whose content this is to the last byte; 0 for zeros; null for anything else. */
 function versionOf(block: number, data: Uint8Array): number | null {
-  if (data.every((byte) => byte === 0)) return 0;
+  if (Buffer.compare(ZEROS, data) === 0) return 0;
   const version = new DataView(data.buffer, data.byteOffset).getUint32(8, true);
   const expected = new Uint8Array(BLOCK_BYTES);
   fillBlock(expected, block, version);
-  return expected.every((byte, i) => byte === data[i]) ? version : null;
+  return Buffer.compare(expected, data) === 0 ? version : null;
 }

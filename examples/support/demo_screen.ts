@@ -3,6 +3,8 @@ import type { VolumeReport } from "./demo_pair.ts";
 
 export class Screen {
   readonly losses: string[] = [];
+  /** All that was to be shown has been shown. */
+  isDone = false;
   readonly #start = performance.now();
   readonly #failed: string[] = [];
   readonly #states = new Map<string, string>();

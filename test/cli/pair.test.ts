@@ -128,7 +128,10 @@ test("two nodes mirror each other, one dies, its volume is promoted", async ({ w
   });
   assert.match(fenced.reason!, `promoted to generation ${generation + 1}`);
   await untilState(b, "y", "in sync");
-  assert.match(await NbdClient.connect(returned.ready.nbd!, "x").catch((error) => error.message), "is refused");
+  assert.match(
+    await NbdClient.connect(returned.ready.nbd!, "x").catch((error) => error.message),
+    "is refused",
+  );
 });
 
 test("both sides of a volume have the same root hash at the same CP", async ({ work }) => {
