@@ -4,12 +4,10 @@
 // Completing a partial block may read from the members, and somebody may change the block meanwhile: then it is
 // completed again. The check and the append are one synchronous step.
 import { BLOCK_BYTES, ENTRY_KIND_TRIM, ENTRY_KIND_WRITE, ENTRY_PAYLOAD_MAX } from "../../assembly/format.ts";
-import { MirrorvolError } from "../kernel/errors.ts";
-import { geometryFor } from "../raid/geometry.ts";
-import { cpBlocksMax } from "./config.ts";
+import { verifier } from "./consistency_point.ts";
 import type { VolumeCore } from "./core.ts";
-import { segmentsFor } from "./cp_apply.ts";
-import type { WriteMode } from "./pending.ts";
+import type { PendingEntry, WriteMode } from "./pending.ts";
+import { findRoom } from "./space.ts";
 
 export interface AppendRequest {
   readonly mode: WriteMode;
@@ -19,8 +17,6 @@ export interface AppendRequest {
 /** Reads one whole block as it is visible now. */
 export type BlockReader = (lba: number, out: Uint8Array, signal?: AbortSignal) => Promise<void>;
 
-/** Half of a CP's reserve; see limitBlocks. */
-const WORST_CPS = 2;
 const TRIM_BLOCKS_PER_ENTRY = 0x7fffffff;
 
 interface Edge {
@@ -85,11 +81,12 @@ export class Appender {
   ): Promise<{ done: Promise<void> }> {
     const first = Math.floor(offset / BLOCK_BYTES);
     const count = Math.ceil((offset + data.length) / BLOCK_BYTES) - first;
-    await this.#reserve(first, count);
     for (;;) {
       await this.#core.pass(request.signal);
+      const hasRoom = await findRoom(this.#core, first, count, request.signal);
       const edges = await this.#readEdges(offset, data.length, request.signal);
-      const isCurrent = () => edges.every(({ lba, version }) => this.#versionOf(lba) === version);
+      const isCurrent = () =>
+        hasRoom() && edges.every(({ lba, version }) => this.#versionOf(lba) === version);
       const parts = edges.length === 0 ? [data] : mergeEdges(offset, data, edges);
       const appended = await this.#append(ENTRY_KIND_WRITE, first, count, parts, request, isCurrent);
       if (appended !== null) return appended;
@@ -147,38 +144,26 @@ export class Appender {
     const block = new Uint8Array(BLOCK_BYTES);
     const pending = this.#core.pending.newestOf(lba);
     if (pending === null) await this.#readVisible(lba, block, signal);
-    else if (pending.payload !== null) {
-      const at = (lba - pending.lba) * BLOCK_BYTES;
-      block.set(pending.payload.subarray(at, at + BLOCK_BYTES));
-    }
+    else await this.#readPending(pending, lba, block);
     return { lba, block, version };
+  }
+
+  async #readPending(entry: PendingEntry, lba: number, block: Uint8Array): Promise<void> {
+    if (entry.hashes === null) return; // A trim: zeros, which the block is already.
+    const index = lba - entry.lba;
+    if (entry.payload !== null) {
+      block.set(entry.payload.subarray(index * BLOCK_BYTES, (index + 1) * BLOCK_BYTES));
+      return;
+    }
+    // A replayed entry that waits for the mirror: it is in the log's files only.
+    const verify = verifier(this.#core, entry.hashes, index * 4);
+    await this.#core.log.read(entry.location + index, BLOCK_BYTES, block, verify);
   }
 
   /** Sequence of the newest entry that changed the block; 0 once it is in the image. */
   #versionOf(lba: number): number {
     return this.#core.pending.newestOf(lba)?.sequence ?? this.#core.halves.sequenceOf(lba);
   }
-
-  /** Decides about space before anything is acknowledged: near the limit only overwriting goes on. */
-  async #reserve(lba: number, count: number): Promise<void> {
-    const { store, halves, pending } = this.#core;
-    const dirty = halves.dirtyBlocks + pending.count;
-    if (store.usedBlocks() + dirty + count <= limitBlocks(this.#core)) return;
-    for (let block = lba; block < lba + count; block++) {
-      if (this.#versionOf(block) > 0 || (await store.isMapped(block))) continue;
-      const message = `volume "${this.#core.config.name}" is full: no space on the members for block ${block}`;
-      throw new MirrorvolError("ERR_NO_SPACE", message);
-    }
-  }
-}
-
-/** Blocks that may live on the members before new ones are refused: the reserve keeps CPs and the cleaner able to work. */
-export function limitBlocks(core: VolumeCore): number {
-  const { store } = core;
-  const { dataUnits: k, parityUnits: m, segmentStripes, logHalfBytes } = store.superblock;
-  const dataUnits = geometryFor(store.raid.present, { k, m })?.k ?? 0;
-  const reserve = WORST_CPS * segmentsFor(store, cpBlocksMax(logHalfBytes)) + 1;
-  return Math.floor((store.table.count - reserve) * segmentStripes * dataUnits * 0.97);
 }
 
 export function hashesOf(core: VolumeCore, payload: Uint8Array, count: number): Uint32Array {

@@ -3,6 +3,9 @@
 //
 // Victims are the segments with the fewest live blocks. Several go in one commit, because blocks that live close
 // together share container leaves; a commit must give back more than it takes.
+//
+// What cannot be read any more cannot be moved: it stays, and its segment is left alone from then on, while the
+// rest of the volume goes on.
 import { BLOCK_BYTES, RECORD_KIND_CONTAINER } from "../../assembly/format.ts";
 import { MirrorvolError } from "../kernel/errors.ts";
 import { pvbnOf, RowLayout } from "../raid/geometry.ts";
@@ -17,12 +20,15 @@ const LIVE_SHARE_MAX = 0.95;
 
 /** Evacuates what was found damaged, then the emptiest segments until `wanted` are free. The caller holds commitLock. */
 export async function clean(store: Store, wanted: number): Promise<void> {
-  if (store.suspects.size > 0)
+  const suspects = [...store.suspects];
+  if (suspects.length > 0) {
     await cleanSegments(
       store,
-      [...store.suspects].filter((s) => store.table.get(s).used),
+      suspects.filter((segment) => store.table.get(segment).used),
     );
-  store.suspects.clear();
+    // Evacuating finds the same damage once more; what it found elsewhere stays to be done.
+    for (const segment of suspects) store.suspects.delete(segment);
+  }
   for (;;) {
     await store.readersDrained();
     const empty = store.emptySegments;
@@ -43,24 +49,42 @@ export function workOffFreeList(store: Store): Promise<void> {
 async function cleanSegments(store: Store, segments: readonly number[]): Promise<void> {
   const { cp, appliedSequence, appliedChain } = store.image;
   await store.transact(cp, async (transaction) => {
-    for (const segment of segments) await evacuate(store, transaction, segment);
+    for (const segment of segments) await unlessLost(() => evacuate(store, transaction, segment));
     return { cp, appliedSequence, appliedChain };
   });
+  // What is still alive there is out of reach, or its summary is that of an earlier use: no second try.
+  for (const segment of segments) {
+    if (store.table.get(segment).live > 0 && segment !== store.openSegment) store.stuck.add(segment);
+  }
+}
+
+/** Goes on where something cannot be read; false then. */
+async function unlessLost(work: () => Promise<void>): Promise<boolean> {
+  try {
+    await work();
+    return true;
+  } catch (error) {
+    const code = (error as { code?: unknown }).code;
+    if (code !== "ERR_UNRECOVERABLE" && code !== "ERR_SUMMARY") throw error;
+    return false;
+  }
 }
 
 /** As many of the emptiest segments as the empty ones can surely take. */
 function chooseVictims(store: Store, empty: number): number[] {
   const { segmentStripes } = store.superblock;
+  const dataUnits = store.dataUnitsNow;
   const candidates: { segment: number; live: number }[] = [];
   for (let segment = 0; segment < store.table.count; segment++) {
     const record = store.table.get(segment);
-    const isWorthIt = record.live < segmentStripes * record.geometry.k * LIVE_SHARE_MAX;
-    if (record.used && segment !== store.openSegment && isWorthIt)
-      candidates.push({ segment, live: record.live });
+    // While members are missing, what comes out of a wide segment needs more narrow ones.
+    const isWorthIt = record.live < segmentStripes * Math.min(record.geometry.k, dataUnits) * LIVE_SHARE_MAX;
+    const isFree = segment !== store.openSegment && !store.stuck.has(segment);
+    if (record.used && isFree && isWorthIt) candidates.push({ segment, live: record.live });
   }
   candidates.sort((a, b) => a.live - b.live);
   // Half of the empty space is for what moving drags along: container nodes, summaries, padding.
-  let room = (empty * segmentStripes * store.superblock.dataUnits) / 2;
+  let room = (empty * segmentStripes * dataUnits) / 2;
   const victims: number[] = [];
   for (const { segment, live } of candidates) {
     if (live > room && victims.length > 0) break;
@@ -73,6 +97,7 @@ function chooseVictims(store: Store, empty: number): number[] {
 /** Moves what lives in the segment. Its damaged blocks are repaired from parity on the way. */
 export async function evacuate(store: Store, transaction: Transaction, segment: number): Promise<void> {
   const record = store.table.get(segment);
+  if (record.live === 0) return;
   const layout = new RowLayout(record.geometry);
   const base = segment * store.superblock.segmentStripes;
   for (let end = record.written; end > 0; ) {
@@ -139,15 +164,20 @@ async function moveLive(
 ): Promise<void> {
   const outs = Array.from({ length: BATCH_BLOCKS }, () => new Uint8Array(BLOCK_BYTES));
   let batch: { record: RunRecord; pvbn: number }[] = [];
-  const flush = async () => {
+  const moveAll = async (moved: typeof batch) => {
     await store.raid.read(
-      batch.map(({ record, pvbn }, i) => ({ pvbn, out: outs[i]!, hash: record.hash, hashIndex: 0 })),
+      moved.map(({ record, pvbn }, i) => ({ pvbn, out: outs[i]!, hash: record.hash, hashIndex: 0 })),
     );
-    for (const [i, { record }] of batch.entries()) {
+    for (const [i, { record }] of moved.entries()) {
       const pvbn = await transaction.place(record.kind, record.level, record.id, record.hash, outs[i]!);
       await transaction.move(record.id, pvbn);
     }
+  };
+  const flush = async () => {
+    const moved = batch;
     batch = [];
+    if (await unlessLost(() => moveAll(moved))) return;
+    for (const each of moved) await unlessLost(() => moveAll([each]));
   };
   for (const [index, record] of records.entries()) {
     const pvbn = placeAt(layout, header.firstStripe, index);

@@ -80,7 +80,10 @@ export class CpRunner {
 
   async #run(): Promise<void> {
     try {
-      while (this.#isEnabled && !this.#core.failure && (await this.#step())) this.#progress.wakeAll();
+      while (this.#isEnabled && !this.#core.failure && (await this.#step())) {
+        this.#progress.wakeAll();
+        this.#core.wakeSpace();
+      }
     } catch (error) {
       this.#core.fail(error);
     }

@@ -27,6 +27,12 @@ export interface CoreParts {
   emit(name: string, detail: Record<string, unknown>): void;
 }
 
+interface FlushWaiter {
+  readonly sequence: number;
+  readonly deadlineMs: number;
+  readonly settle: (error: unknown) => void;
+}
+
 export class VolumeCore {
   readonly world: World;
   readonly kernel: Kernel;
@@ -35,6 +41,8 @@ export class VolumeCore {
   readonly halves = new Halves();
   readonly pending = new PendingQueue();
   readonly emit: CoreParts["emit"];
+  /** How long a client waits before it gets an error. */
+  readonly writeTimeoutMs: number;
   /** Set by open, before anything happens. */
   log!: Log;
   /** Called when a seal has been acknowledged, something is to be cleaned, or a first block became dirty. */
@@ -43,10 +51,9 @@ export class VolumeCore {
   /** What the replication hears besides. */
   onLocallyDurable: ((sequence: number) => void) | null = null;
   onSpaceFreed: (() => void) | null = null;
-  readonly #writeTimeoutMs: number;
   readonly #gateWaiters = new Waiters();
   readonly #spaceWaiters = new Waiters();
-  #flushWaiters: { sequence: number; resolve: () => void; reject: (error: Error) => void }[] = [];
+  #flushWaiters: FlushWaiter[] = [];
   #gate: Gate = "waiting";
   #failure: MirrorvolError | null = null;
   #holds = 0;
@@ -61,7 +68,7 @@ export class VolumeCore {
     this.config = parts.config;
     this.store = parts.store;
     this.emit = parts.emit;
-    this.#writeTimeoutMs = parts.writeTimeoutMs;
+    this.writeTimeoutMs = parts.writeTimeoutMs;
   }
 
   get gate(): Gate {
@@ -103,7 +110,7 @@ export class VolumeCore {
       cause: error,
     });
     this.pending.fail(this.#failure);
-    for (const waiter of this.#flushWaiters.splice(0)) waiter.reject(this.#failure);
+    for (const waiter of this.#flushWaiters.splice(0)) waiter.settle(this.#failure);
     this.#gateWaiters.wakeAll();
     this.#spaceWaiters.wakeAll();
     this.onWork();
@@ -127,6 +134,7 @@ export class VolumeCore {
   setRemote(remote: { required: boolean; received: number; durable: number }): void {
     const { required: mirrorRequired, received: mirrorReceived, durable: mirrorDurable } = remote;
     this.#frontier = { ...this.#frontier, mirrorRequired, mirrorReceived, mirrorDurable };
+    this.log.mirrorDurable = mirrorRequired ? mirrorDurable : Number.POSITIVE_INFINITY;
     this.acknowledge();
   }
 
@@ -149,11 +157,7 @@ export class VolumeCore {
       if (!entry.isInDoubt) entry.settle(null);
     }
     const { acknowledged } = this.pending;
-    this.#flushWaiters = this.#flushWaiters.filter(({ sequence, resolve }) => {
-      if (sequence > acknowledged) return true;
-      resolve();
-      return false;
-    });
+    this.#settleFlushes(({ sequence }) => sequence <= acknowledged, null);
     this.#release();
   }
 
@@ -170,14 +174,27 @@ export class VolumeCore {
     this.acknowledge();
   }
 
-  /** Resolves when everything appended so far is acknowledged. */
+  /** Resolves when everything appended so far is acknowledged; waits as long as a write would. */
   barrier(signal?: AbortSignal): Promise<void> {
     const { sequence } = this.log.tail;
     if (this.pending.acknowledged >= sequence) return Promise.resolve();
+    const deadlineMs = this.writeTimeoutMs + this.world.clock.nowMs();
     return new Promise((resolve, reject) => {
-      this.#flushWaiters.push({ sequence, resolve, reject });
-      signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
+      const settle = settleOnce(resolve, reject, signal, () =>
+        this.#settleFlushes((each) => each === waiter),
+      );
+      const waiter: FlushWaiter = { sequence, deadlineMs, settle };
+      this.#flushWaiters.push(waiter);
+      this.#watchDeadlines();
     });
+  }
+
+  /** Takes out those that are meant, and tells them; an aborted one has been told. */
+  #settleFlushes(isMeant: (waiter: FlushWaiter) => boolean, error: unknown = null): void {
+    const meant = this.#flushWaiters.filter(isMeant);
+    if (meant.length === 0) return;
+    this.#flushWaiters = this.#flushWaiters.filter((waiter) => !isMeant(waiter));
+    for (const waiter of meant) waiter.settle(error);
   }
 
   /** Registers an appended entry; resolves when it is acknowledged. */
@@ -185,16 +202,12 @@ export class VolumeCore {
     entry: Omit<PendingEntry, "settle" | "isInDoubt" | "deadlineMs">,
     signal?: AbortSignal,
   ): Promise<void> {
-    const deadlineMs = this.#writeTimeoutMs + this.world.clock.nowMs();
+    const deadlineMs = this.writeTimeoutMs + this.world.clock.nowMs();
     return new Promise((resolve, reject) => {
-      const settle = (error: MirrorvolError | null) => (error ? reject(error) : resolve());
-      const tracked: PendingEntry = { ...entry, deadlineMs, isInDoubt: false, settle };
-      const abort = () => {
-        if (tracked.isInDoubt) return;
+      const settle = settleOnce(resolve, reject, signal, () => {
         tracked.isInDoubt = true;
-        reject(signal?.reason);
-      };
-      signal?.addEventListener("abort", abort, { once: true });
+      });
+      const tracked: PendingEntry = { ...entry, deadlineMs, isInDoubt: false, settle };
       this.pending.push(tracked);
       this.#watchDeadlines();
     });
@@ -211,19 +224,16 @@ export class VolumeCore {
   }
 
   #watchDeadlines(): void {
-    if (this.#deadlineTimer !== null || this.#writeTimeoutMs === Number.POSITIVE_INFINITY) return;
-    this.#deadlineTimer = this.world.clock.setTimer(this.#writeTimeoutMs, () => this.#expire());
+    if (this.#deadlineTimer !== null || this.writeTimeoutMs === Number.POSITIVE_INFINITY) return;
+    this.#deadlineTimer = this.world.clock.setTimer(this.writeTimeoutMs, () => this.#expire());
   }
 
   #expire(): void {
     this.#deadlineTimer = null;
     const now = this.world.clock.nowMs();
-    let gaveUp = false;
-    const next = this.pending.expire(now, () => {
-      gaveUp = true;
-      return this.#timeoutError();
-    });
-    if (gaveUp) for (const waiter of this.#flushWaiters.splice(0)) waiter.reject(this.#timeoutError());
+    let next = this.pending.expire(now, () => this.#timeoutError());
+    this.#settleFlushes(({ deadlineMs }) => deadlineMs <= now, this.#timeoutError());
+    for (const { deadlineMs } of this.#flushWaiters) next = Math.min(next, deadlineMs);
     if (next === Number.POSITIVE_INFINITY) return;
     this.#deadlineTimer = this.world.clock.setTimer(Math.max(1, next - now), () => this.#expire());
   }
@@ -232,7 +242,7 @@ export class VolumeCore {
     const what = this.#frontier.mirrorRequired
       ? "the mirror has not confirmed it"
       : "the log device has not synced it";
-    const message = `volume "${this.config.name}": a write is in doubt after ${this.#writeTimeoutMs} ms: ${what}`;
+    const message = `volume "${this.config.name}": a write is in doubt after ${this.writeTimeoutMs} ms: ${what}`;
     return new MirrorvolError(this.#frontier.mirrorRequired ? "ERR_MIRROR_LOST" : "ERR_TIMEOUT", message);
   }
 
@@ -289,4 +299,23 @@ export class VolumeCore {
   #release(): void {
     this.log.releaseThrough(Math.min(this.pending.acknowledged, this.#forwarded));
   }
+}
+
+/** Settles a promise once, also when the signal comes first, and lets go of the signal then. */
+function settleOnce(
+  resolve: () => void,
+  reject: (error: unknown) => void,
+  signal: AbortSignal | undefined,
+  onAbort: () => void,
+): (error: unknown) => void {
+  const abort = () => {
+    onAbort();
+    reject(signal?.reason);
+  };
+  signal?.addEventListener("abort", abort, { once: true });
+  return (error) => {
+    signal?.removeEventListener("abort", abort);
+    if (error) reject(error);
+    else resolve();
+  };
 }

@@ -42,7 +42,8 @@ export function applyCp(
   options: ApplyOptions,
 ): Promise<"committed" | "mismatch"> {
   return store.commitLock.run(async () => {
-    await clean(store, segmentsFor(store, cpData.count));
+    // A trim changes two leaves at most; what lies between them is cut off whole.
+    await clean(store, segmentsFor(store, cpData.count + 2 * cpData.trims.length));
     const isCommitted = await store.transact(cpData.cp, async (transaction) => {
       const sweep = new MapSweep(transaction, transaction.mapRoot, store.superblock.sizeBlocks);
       await new CpWriter(transaction, sweep, cpData, options.read).run();

@@ -63,6 +63,7 @@ function firstSuperblock(world: World, config: VolumeConfig, role: Role): Superb
     mapRoot: new Uint32Array(INNER_POINTER_BYTES / 4),
     containerRoot: new Uint32Array(CONTAINER_POINTER_BYTES / 4),
     freeList: new Uint32Array(INNER_POINTER_BYTES / 4),
+    tableSum: 0n,
     appliedSequence: 0,
     appliedChain: 0n,
     aloneSince: null,
@@ -83,6 +84,7 @@ async function writeImage(kernel: Kernel, disks: readonly Disk[], superblock: Su
   table.markAllDirty();
   for (const error of (await table.writeDirty(disks, superblock.commit)).values()) throw error;
   await Promise.all(disks.map((disk) => disk.sync()));
-  for (const error of (await writeSuperblocks(kernel, disks, superblock)).values()) throw error;
+  const complete = { ...superblock, tableSum: table.sumAt(superblock.commit) };
+  for (const error of (await writeSuperblocks(kernel, disks, complete)).values()) throw error;
   await Promise.all(disks.map((disk) => disk.sync()));
 }

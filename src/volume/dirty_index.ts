@@ -42,8 +42,8 @@ export class DirtyIndex {
     return this.#slots * 40 + this.#trims.length * 64;
   }
 
-  get trims(): readonly Extent[] {
-    return this.#trims;
+  get hasTrims(): boolean {
+    return this.#trims.length > 0;
   }
 
   putBlock(lba: number, sequence: number, location: number, hash: Uint32Array, hashAt: number): void {
@@ -60,25 +60,25 @@ export class DirtyIndex {
 
   putTrim(lba: number, count: number, sequence: number): void {
     const end = lba + count;
-    const kept: Extent[] = [];
+    const first = this.#trimFrom(lba);
+    let last = first;
     const pieces: Extent[] = [];
     let from = lba;
-    for (const extent of this.#trims) {
-      if (extent.end <= lba || extent.start >= end) {
-        kept.push(extent);
-        continue;
-      }
+    for (; last < this.#trims.length && this.#trims[last]!.start < end; last++) {
+      const extent = this.#trims[last]!;
       if (extent.sequence < sequence) {
-        if (extent.start < lba) kept.push({ ...extent, end: lba });
-        if (extent.end > end) kept.push({ ...extent, start: end });
+        if (extent.start < lba) pieces.push({ ...extent, end: lba });
+        if (extent.end <= end) continue;
+        pieces.push({ start: from, end, sequence }, { ...extent, start: end });
+        from = end;
       } else {
         if (extent.start > from) pieces.push({ start: from, end: extent.start, sequence });
-        kept.push(extent);
+        pieces.push(extent);
         from = Math.max(from, extent.end);
       }
     }
     if (from < end) pieces.push({ start: from, end, sequence });
-    this.#trims = [...kept, ...pieces].sort((a, b) => a.start - b.start);
+    this.#trims.splice(first, last - first, ...pieces);
   }
 
   /** The newest thing known of a block, or null. */
@@ -140,7 +140,8 @@ export class DirtyIndex {
     return merged;
   }
 
-  #trimAt(lba: number): Extent | null {
+  /** Index of the first extent that ends behind lba. */
+  #trimFrom(lba: number): number {
     let low = 0;
     let high = this.#trims.length;
     while (low < high) {
@@ -148,7 +149,11 @@ export class DirtyIndex {
       if (this.#trims[middle]!.end <= lba) low = middle + 1;
       else high = middle;
     }
-    const extent = this.#trims[low];
+    return low;
+  }
+
+  #trimAt(lba: number): Extent | null {
+    const extent = this.#trims[this.#trimFrom(lba)];
     return extent && extent.start <= lba ? extent : null;
   }
 

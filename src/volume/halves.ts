@@ -53,6 +53,11 @@ export class Halves {
     return this.#halves.reduce((sum, half) => (half.isCommitted ? sum : sum + half.index.count), 0);
   }
 
+  /** Trims wait for their CP. */
+  get hasTrims(): boolean {
+    return this.#halves.some((half) => !half.isCommitted && half.index.hasTrims);
+  }
+
   get bytes(): number {
     return this.#halves.reduce((sum, half) => sum + half.index.bytes, 0);
   }

@@ -1,4 +1,5 @@
 // An image: what one commit made of the volume. It never changes; readers hold it while they read.
+import type { SegmentGeometry } from "../raid/geometry.ts";
 import type { Superblock } from "./superblock.ts";
 
 export interface Image {
@@ -26,7 +27,8 @@ export function imageOf(superblock: Superblock): Image {
 export class ReaderLedger {
   readonly #readers = new Map<number, number>();
   #waiting: { commit: number; segments: number[] }[] = [];
-  readonly quarantined = new Set<number>();
+  /** With the geometry that they were written in: old readers may have to reconstruct. */
+  readonly quarantined = new Map<number, SegmentGeometry>();
   #drainWaiters: (() => void)[] = [];
 
   enter(image: Image): void {
@@ -41,11 +43,18 @@ export class ReaderLedger {
   }
 
   /** Commit `commit` emptied these segments; readers of images before it may still look at them. */
-  quarantine(commit: number, segments: readonly number[]): void {
+  quarantine(
+    commit: number,
+    segments: readonly (readonly [segment: number, geometry: SegmentGeometry])[],
+  ): void {
     if (segments.length === 0) return;
-    for (const segment of segments) this.quarantined.add(segment);
-    this.#waiting.push({ commit, segments: [...segments] });
+    for (const [segment, geometry] of segments) this.quarantined.set(segment, geometry);
+    this.#waiting.push({ commit, segments: segments.map(([segment]) => segment) });
     this.#release();
+  }
+
+  geometryOf(segment: number): SegmentGeometry | null {
+    return this.quarantined.get(segment) ?? null;
   }
 
   /** Resolves when nothing is quarantined. */

@@ -61,7 +61,7 @@ export async function inspectMap(
       disks: found.disks,
       cacheBytes: 1024 * 1024,
       onMemberLost: () => {},
-      onSuspect: () => {},
+      onWork: () => {},
     });
     await store.load();
     const report = await new MapWalk(store, kernel, options.verifyData ?? false).run();
@@ -158,6 +158,7 @@ function plainSuperblock(superblock: Superblock): Record<string, unknown> {
     boundTo,
     members,
     appliedChain,
+    tableSum,
     history,
     fencedBy,
     ...plain
@@ -172,6 +173,7 @@ function plainSuperblock(superblock: Superblock): Record<string, unknown> {
     volumeId: toHex(volumeId),
     ...plain,
     appliedChain: hex64(appliedChain),
+    tableSum: hex64(tableSum),
     rootHash: toHex(bytesOf(mapRoot.slice(4, 8))),
     mapRootVvbn: readU64(mapRoot, VVBN),
     containerRootPvbn: readU64(containerRoot, 0),

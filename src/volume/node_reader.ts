@@ -3,7 +3,15 @@ import type { RaidGroup } from "../raid/raid_group.ts";
 import type { NodeCache } from "./node_cache.ts";
 import { bytesOf, newNode } from "./words.ts";
 
+/** Blocks of a transaction that are still only in memory. */
+export interface Unwritten {
+  holds(pvbn: number): boolean;
+  flush(): Promise<void>;
+}
+
 export class NodeReader {
+  /** Of the transaction under way: a node of its own that has left the cache is written before it is read. */
+  unwritten: Unwritten | null = null;
   readonly #raid: RaidGroup;
   readonly #cache: NodeCache;
 
@@ -22,6 +30,7 @@ export class NodeReader {
 
   /** The node at a pvbn, cached under `place`. The caller must not change it. */
   async read(place: number, pvbn: number, hash: Uint32Array, hashAt: number): Promise<Uint32Array> {
+    if (this.unwritten?.holds(pvbn)) await this.unwritten.flush();
     const words = newNode();
     await this.#raid.read([{ pvbn, out: bytesOf(words), hash, hashIndex: hashAt }]);
     this.#cache.put(place, hash, hashAt, words);

@@ -1,5 +1,8 @@
 // Opening a volume: its members are found and locked, the newest image is chosen, what is missing is recorded, the
 // log is recovered and replayed into the dirty indexes. Nothing is served before all of that.
+//
+// The log is looked at before anything is recorded: when it shows that these members are an old set, the opening
+// is refused, and the set is as it was. (Had it recorded the others as missing, there would be two histories.)
 import { ENTRY_KIND_SEAL } from "../../assembly/format.ts";
 import type { Disk } from "../io/disk.ts";
 import type { World } from "../io/world.ts";
@@ -7,7 +10,6 @@ import { MirrorvolError } from "../kernel/errors.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { Log } from "../log/log.ts";
 import type { EntryView } from "../log/types.ts";
-import { slotsOf } from "../raid/geometry.ts";
 import { hashesOf } from "./appender.ts";
 import { CACHE_BYTES, RING_BYTES, type VolumeConfig } from "./config.ts";
 import { type CoreParts, VolumeCore } from "./core.ts";
@@ -27,17 +29,22 @@ export interface Opened {
 
 export async function openVolume(parts: OpenParts): Promise<Opened> {
   const { disks, absent } = await openDisks(parts);
+  let core: VolumeCore | null = null;
   try {
     const found = assembleMembers(await Promise.all(disks.map((disk) => readCandidate(parts.kernel, disk))));
     const assembly = { ...found, excluded: [...absent, ...found.excluded] };
+    await Promise.all(disks.map((disk) => (assembly.disks.includes(disk) ? null : disk.close())));
     checkSize(parts.config, assembly);
-    const store = await openStore(parts, assembly);
-    const core = new VolumeCore({ ...parts, store });
-    lossHandlers.get(store)!.core = core;
-    await openLog(core, parts.config);
+    core = await openCore(parts, assembly);
+    const recordCopies = await openLog(core, parts);
+    refuseOldMembers(core);
     await replay(core);
+    await completeSuperblocks(core.store);
+    await recordCopies();
     return { core, excluded: assembly.excluded };
   } catch (error) {
+    await core?.log?.close();
+    await core?.store.close();
     await Promise.all(disks.map((disk) => disk.close()));
     throw error;
   }
@@ -71,49 +78,34 @@ function checkSize(config: VolumeConfig, { superblock }: Assembly): void {
   throw new MirrorvolError("ERR_CONFIG", message);
 }
 
-/** The store hears of lost members before there is a core to tell. */
-const lossHandlers = new WeakMap<Store, { core: VolumeCore | null }>();
-
-async function openStore(parts: OpenParts, assembly: Assembly): Promise<Store> {
+async function openCore(parts: OpenParts, assembly: Assembly): Promise<VolumeCore> {
   const { kernel, config } = parts;
-  const handler: { core: VolumeCore | null } = { core: null };
+  let core: VolumeCore | null = null;
   const store = new Store({
     kernel,
     superblock: assembly.superblock,
     disks: assembly.disks,
     cacheBytes: config.cacheBytes ?? CACHE_BYTES,
-    onMemberLost: (slot, error) => memberLost(parts, handler.core, slot, error),
-    onSuspect: () => handler.core?.onWork(),
+    onMemberLost: (slot, error) => memberLost(parts, core, slot, error),
+    onWork: () => {
+      core?.wakeSpace();
+      core?.onWork();
+    },
   });
-  lossHandlers.set(store, handler);
-  await store.load();
-  refuseTooFew(config, store);
-  await completeSuperblocks(store);
-  await store.commitLock.run(() => store.updateSuperblock({}));
-  return store;
+  try {
+    await store.load();
+    store.refuseTooFew();
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+  core = new VolumeCore({ ...parts, store });
+  return core;
 }
 
 function memberLost(parts: OpenParts, core: VolumeCore | null, slot: number, error: Error): void {
   parts.emit("degraded", { member: slot, reason: error.message });
-  if (core === null) return;
-  const { store } = core;
-  core.holdAcknowledgements(() => store.commitLock.run(() => store.updateSuperblock({}))).catch(() => {});
-}
-
-/** Every live block must be within reach: k of the members of its segment. */
-function refuseTooFew(config: VolumeConfig, store: Store): void {
-  const { present } = store.raid;
-  const missing = store.superblock.members.flatMap((member, slot) =>
-    present & (1 << slot) ? [] : [member.path],
-  );
-  for (let segment = 0; segment < store.table.count; segment++) {
-    const { used, live, geometry } = store.table.get(segment);
-    if (!used || live === 0 || slotsOf(geometry.members & present).length >= geometry.k) continue;
-    const message = `volume "${config.name}": too few members to read it; missing: ${missing.join(", ")}`;
-    throw new MirrorvolError("ERR_TOO_FEW_MEMBERS", message);
-  }
-  if (present === 0)
-    throw new MirrorvolError("ERR_TOO_FEW_MEMBERS", `volume "${config.name}": no member is left`);
+  core?.holdAcknowledgements(() => core.store.updateSuperblock({})).catch(() => {});
 }
 
 /**
@@ -127,7 +119,8 @@ async function completeSuperblocks(store: Store): Promise<void> {
   await store.raid.sync();
 }
 
-async function openLog(core: VolumeCore, config: VolumeConfig): Promise<void> {
+/** Returns what records the lost copies and members, to be called once it is known that the members may go on. */
+async function openLog(core: VolumeCore, { config, emit }: OpenParts): Promise<() => Promise<void>> {
   const { store, kernel, world } = core;
   const { appliedSequence, appliedChain, history, volumeId, logCopies } = store.superblock;
   const newest = history[history.length - 1]!;
@@ -135,6 +128,14 @@ async function openLog(core: VolumeCore, config: VolumeConfig): Promise<void> {
     const message = `volume "${config.name}" was made with ${logCopies.length} log copies, the configuration names ${config.log.length}`;
     throw new MirrorvolError("ERR_CONFIG", message);
   }
+  const lost = new Set<number>();
+  // Awaited by the log before anything counts as durable without the copy. While it is opened nothing does yet.
+  let record = (): Promise<void> => Promise.resolve();
+  const copyLost = (copy: number, error: Error): Promise<void> => {
+    emit("degraded", { logCopy: copy, reason: error.message });
+    lost.add(copy);
+    return record();
+  };
   core.log = await Log.open({
     kernel,
     storage: world.storage,
@@ -144,21 +145,38 @@ async function openLog(core: VolumeCore, config: VolumeConfig): Promise<void> {
     applied: { sequence: appliedSequence, chain: appliedChain },
     generation: { number: newest.number, id: newest.id },
     trustedCopies: logCopies,
+    isMirror: store.superblock.role === "mirror",
     onDurable: (sequence) => core.locallyDurable(sequence),
     onSpace: () => core.wakeSpace(),
-    onCopyFailed: (copy, error) => copyFailed(core, copy, error),
+    onCopyFailed: copyLost,
     onFailed: (error) => core.fail(error),
   });
+  return () => {
+    record = () => store.updateSuperblock((now) => ({ logCopies: without(now.logCopies, lost) }));
+    return record();
+  };
 }
 
-/** Recorded before anything that the other copies synced is acknowledged: the log waits for it. */
-async function copyFailed(core: VolumeCore, copy: number, error: Error): Promise<void> {
-  core.emit("degraded", { logCopy: copy, reason: error.message });
-  const { store } = core;
-  await store.commitLock.run(() => {
-    const logCopies = store.superblock.logCopies.map((trusted, index) => trusted && index !== copy);
-    return store.updateSuperblock({ logCopies });
-  });
+function without(copies: readonly boolean[], lost: ReadonlySet<number>): boolean[] {
+  return copies.map((isTrusted, copy) => isTrusted && !lost.has(copy));
+}
+
+/**
+ * Members that were set aside still take themselves and the absent ones for current: they cannot know what was
+ * recorded without them. The log tells, because it went on. Where it leads on from their image without a gap, they
+ * are brought up to date by replay; otherwise they must neither be served nor change anything.
+ */
+function refuseOldMembers(core: VolumeCore): void {
+  const { requiredThrough, tail } = core.log.recovery;
+  if (requiredThrough <= tail) return;
+  const { store, config } = core;
+  const isAbsent = (slot: number) => store.disks[slot] === null;
+  const absent = store.superblock.members.filter(({ state }, slot) => state === "current" && isAbsent(slot));
+  if (absent.length === 0) return;
+  const message =
+    `volume "${config.name}": the log was written up to entry ${requiredThrough}, but these members lead only to ` +
+    `entry ${tail}: they may be an old set; missing: ${absent.map(({ path }) => path).join(", ")}`;
+  throw new MirrorvolError("ERR_MEMBERS_STALE", message);
 }
 
 /** The entries behind the image become pending again; what has met its mode is visible when the gate opens. */

@@ -39,9 +39,15 @@ export interface Frontier {
 export class PendingQueue {
   #entries: PendingEntry[] = [];
   #last = 0;
+  #blocks = 0;
 
   get count(): number {
     return this.#entries.length;
+  }
+
+  /** Blocks of all pending writes. */
+  get blocks(): number {
+    return this.#blocks;
   }
 
   /** Highest sequence such that everything up to it has met its mode. */
@@ -53,11 +59,13 @@ export class PendingQueue {
   /** Nothing is pending, and everything up to here counts as acknowledged. */
   reset(sequence: number): void {
     this.#entries = [];
+    this.#blocks = 0;
     this.#last = sequence;
   }
 
   push(entry: PendingEntry): void {
     this.#entries.push(entry);
+    this.#blocks += blocksOf(entry);
     this.#last = entry.sequence;
   }
 
@@ -69,6 +77,7 @@ export class PendingQueue {
     const left: PendingEntry[] = [];
     for (const entry of this.#entries) (hasMetMode(entry, frontier) ? met : left).push(entry);
     this.#entries = left;
+    for (const entry of met) this.#blocks -= blocksOf(entry);
     return met;
   }
 
@@ -112,6 +121,10 @@ function hasMetMode(entry: PendingEntry, frontier: Frontier): boolean {
   if (entry.sequence > frontier.local) return false;
   if (!frontier.mirrorRequired || entry.mode === "async") return true;
   return entry.sequence <= (entry.mode === "sync" ? frontier.mirrorDurable : frontier.mirrorReceived);
+}
+
+function blocksOf(entry: PendingEntry): number {
+  return entry.kind === ENTRY_KIND_WRITE ? entry.count : 0;
 }
 
 function covers(entry: PendingEntry, lba: number): boolean {

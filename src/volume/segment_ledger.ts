@@ -9,7 +9,7 @@ export interface LedgerOptions {
   readonly wanted: { readonly k: number; readonly m: number };
   readonly segmentStripes: number;
   /** Segments that are empty but that a reader of an older image may still look at. */
-  readonly quarantined: ReadonlySet<number>;
+  readonly quarantined: ReadonlyMap<number, unknown>;
 }
 
 export class SegmentLedger {
@@ -63,7 +63,9 @@ export class SegmentLedger {
   /** What the commit writes into the table; segments that lost their last block are given back. */
   settle(): { changes: Map<number, SegmentRecord>; emptied: number[] } {
     const emptied: number[] = [];
-    for (const [segment, record] of this.#changes) {
+    // All segments, changed or not: one may have lost its last block while it was open.
+    for (let segment = 0; segment < this.#options.table.count; segment++) {
+      const record = this.get(segment);
       if (!record.used || record.live > 0 || segment === this.#open) continue;
       this.#changes.set(segment, { ...record, used: false });
       emptied.push(segment);

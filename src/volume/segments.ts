@@ -5,6 +5,8 @@
 // A commit writes its changed pages into the slot that does not hold the valid version; the newest slot whose
 // commit is not beyond the superblock's is the valid one. A slot that is beyond it was left behind by a commit
 // that never came to be; its page counts as changed, so that the next commit overwrites that very slot.
+// The superblock has a sum over the commits of all valid pages: where the newest version of a page is damaged
+// on every member, the older one is never taken for it.
 //
 //   page: checksum u64 | magic u32 | version u32 | page u32 | count u32 | commit u64 | volume id | zero to 64
 //   entry: live u32 | written u32 | members u32 | k u8 | m u8 | used u8 | zero to 32
@@ -48,6 +50,8 @@ export class SegmentTable {
   readonly #records: SegmentRecord[];
   /** Per page: which slot holds the valid version, and whether it must be written. */
   readonly #validSlot: Uint8Array;
+  /** Per page: the commit that wrote the valid version. */
+  readonly #commits: Float64Array;
   readonly #dirty: Set<number>;
   #live = 0;
 
@@ -57,6 +61,7 @@ export class SegmentTable {
     this.count = count;
     this.#records = new Array<SegmentRecord>(count).fill(EMPTY);
     this.#validSlot = new Uint8Array(segmentPageCount(count)).fill(1);
+    this.#commits = new Float64Array(this.#validSlot.length).fill(-1);
     this.#dirty = new Set();
   }
 
@@ -102,30 +107,43 @@ export class SegmentTable {
   }
 
   /** The commit exists: what was written is the valid version now. */
-  committed(): void {
-    for (const page of this.#dirty) this.#validSlot[page] = 1 - this.#validSlot[page]!;
+  committed(commit: number): void {
+    for (const page of this.#dirty) {
+      this.#validSlot[page] = 1 - this.#validSlot[page]!;
+      this.#commits[page] = commit;
+    }
     this.#dirty.clear();
   }
 
+  /** For the superblock of a commit that writes the changed pages: the sum over the commits of all valid pages. */
+  sumAt(commit: number): bigint {
+    const commits = this.#commits.slice();
+    for (const page of this.#dirty) commits[page] = commit;
+    return this.#sumOf(commits);
+  }
+
+  #sumOf(commits: Float64Array): bigint {
+    const sum = new Uint32Array(2);
+    this.#kernel.checksum64(new Uint8Array(commits.buffer), sum);
+    return BigInt(sum[0]!) + (BigInt(sum[1]!) << 32n);
+  }
+
   /** Reads the table that belongs to superblock `commit` from whichever disks hold each page. */
-  async load(disks: readonly Disk[], commit: number): Promise<void> {
-    const pages = this.#validSlot.length;
-    const found = new Int32Array(pages).fill(-1);
-    const commits = new Float64Array(pages).fill(-1);
-    for (const disk of disks) await this.#loadFrom(disk, commit, found, commits);
-    for (let page = 0; page < pages; page++) {
-      if (found[page] === -1) {
-        const message = `segment table page ${page} is unreadable on every member`;
-        throw new MirrorvolError("ERR_SEGMENT_TABLE", message);
-      }
+  async load(disks: readonly Disk[], commit: number, expectedSum: bigint): Promise<void> {
+    for (const disk of disks) await this.#loadFrom(disk, commit);
+    const page = this.#commits.indexOf(-1);
+    if (page >= 0) throw damaged(`segment table page ${page} is unreadable on every member`);
+    if (this.#sumOf(this.#commits) !== expectedSum) {
+      throw damaged("the newest version of some segment table page is unreadable on every member");
     }
     this.#live = this.#records.reduce((sum, record) => sum + record.live, 0);
   }
 
-  async #loadFrom(disk: Disk, commit: number, found: Int32Array, commits: Float64Array): Promise<void> {
+  async #loadFrom(disk: Disk, commit: number): Promise<void> {
+    const pages = this.#validSlot.length;
     const piece = new Uint8Array(64 * 2 * BLOCK_BYTES);
-    for (let page = 0; page < found.length; page += 64) {
-      const count = Math.min(64, found.length - page);
+    for (let page = 0; page < pages; page += 64) {
+      const count = Math.min(64, pages - page);
       const bytes = piece.subarray(0, count * 2 * BLOCK_BYTES);
       try {
         await readDisk(disk, slotOffset(page, 0), bytes);
@@ -134,19 +152,12 @@ export class SegmentTable {
       }
       for (let i = 0; i < count * 2; i++) {
         const slot = bytes.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES);
-        this.#loadSlot(slot, page + (i >> 1), i & 1, commit, found, commits);
+        this.#loadSlot(slot, page + (i >> 1), i & 1, commit);
       }
     }
   }
 
-  #loadSlot(
-    bytes: Uint8Array,
-    page: number,
-    slot: number,
-    commit: number,
-    found: Int32Array,
-    commits: Float64Array,
-  ): void {
+  #loadSlot(bytes: Uint8Array, page: number, slot: number, commit: number): void {
     const words = wordsOf(bytes);
     if (!this.#isPage(bytes, words, page)) return;
     const written = readU64(words, 6);
@@ -154,9 +165,8 @@ export class SegmentTable {
       this.#dirty.add(page);
       return;
     }
-    if (written <= commits[page]!) return;
-    commits[page] = written;
-    found[page] = slot;
+    if (written <= this.#commits[page]!) return;
+    this.#commits[page] = written;
     this.#validSlot[page] = slot;
     const count = words[5]!;
     for (let i = 0; i < count; i++) {
@@ -192,6 +202,10 @@ export class SegmentTable {
     this.#kernel.checksum64(bytes.subarray(8), words.subarray(0, 2));
     return bytes;
   }
+}
+
+function damaged(message: string): MirrorvolError {
+  return new MirrorvolError("ERR_SEGMENT_TABLE", message);
 }
 
 function slotOffset(page: number, slot: number): number {

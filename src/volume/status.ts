@@ -1,8 +1,8 @@
 // What `status` shows of a volume: plain data.
 import { BLOCK_BYTES } from "../../assembly/format.ts";
 import { geometryFor, slotsOf } from "../raid/geometry.ts";
-import { limitBlocks } from "./appender.ts";
 import type { VolumeCore } from "./core.ts";
+import { limitBlocks } from "./space.ts";
 import type { Role } from "./superblock.ts";
 import { toHex } from "./words.ts";
 

@@ -5,12 +5,17 @@
 //   - one transaction at a time; the present image is readable throughout;
 //   - a commit exists on every member that the superblock lists as current, or it does not exist: when a member
 //     fails in between, it is recorded as missing and the transaction is made again for the others;
-//   - space that a commit emptied is used again only when that commit is durable and no older reader is left.
+//   - space that a commit emptied is used again only when that commit is durable and no older reader is left;
+//   - a loss that leaves a live block out of reach is never recorded: the volume stops, and opens again when
+//     enough members are back. (Recording it would make the absent members stale, and the loss final.)
+//
+// Two locks: commitLock is held for a whole transaction, the superblock's own lock only while it moves. So a lost
+// member or log copy is recorded at once, also in the middle of a transaction that waits for that very record.
 import { LEAF_FANOUT } from "../../assembly/format.ts";
 import type { Disk } from "../io/disk.ts";
 import { assert, MirrorvolError } from "../kernel/errors.ts";
 import type { Kernel } from "../kernel/kernel.ts";
-import { stripeOf } from "../raid/geometry.ts";
+import { countOf, geometryFor, type SegmentGeometry, stripeOf } from "../raid/geometry.ts";
 import { RaidGroup } from "../raid/raid_group.ts";
 import type { ReadRequest } from "../raid/reader.ts";
 import {
@@ -44,8 +49,12 @@ export interface StoreOptions {
   readonly cacheBytes: number;
   /** A member has been lost; it is recorded durably before the next commit. */
   onMemberLost(slot: number, error: Error): void;
-  /** A damaged block was found: its segment wants to be evacuated. */
-  onSuspect(): void;
+  /** A damaged block was found, and its segment wants to be evacuated; or a pinned image lets go of its blocks. */
+  onWork(): void;
+}
+
+interface BlockRequest extends ReadRequest {
+  readonly lba: number;
 }
 
 /** Fields of the superblock that a commit may change beside the roots. */
@@ -85,8 +94,11 @@ export class Store {
   readonly #disks: (Disk | null)[];
   readonly #readers = new ReaderLedger();
   readonly #pins = new Map<Image, number>();
+  readonly #superblockLock = new Mutex();
   /** Segments to evacuate because a block in them was wrong. */
   readonly suspects = new Set<number>();
+  /** Segments that hold something unreadable and cannot be evacuated. */
+  readonly stuck = new Set<number>();
   #superblock: Superblock;
   #image: Image;
   #openSegment: number | null = null;
@@ -106,11 +118,11 @@ export class Store {
       disks: this.#disks,
       dataOffset: dataOffsetFor(superblock.segmentCount),
       segmentStripes: superblock.segmentStripes,
-      geometryOf: (segment) => (this.#ledger ?? this.table).get(segment).geometry,
+      geometryOf: (segment) => this.#geometryOf(segment),
       onMemberFailed: (slot, error) => this.#memberFailed(slot, error),
       onCorruption: (pvbn) => {
         this.suspects.add(Math.floor(stripeOf(pvbn) / superblock.segmentStripes));
-        options.onSuspect();
+        options.onWork();
       },
     });
     this.nodes = new NodeReader(this.raid, new NodeCache(options.cacheBytes));
@@ -136,10 +148,18 @@ export class Store {
 
   /** Reads the segment table that belongs to the superblock. */
   async load(): Promise<void> {
+    const { commit, tableSum } = this.#superblock;
     await this.table.load(
       this.#disks.filter((disk) => disk !== null),
-      this.#superblock.commit,
+      commit,
+      tableSum,
     );
+  }
+
+  /** Of a segment that was given back, as long as readers of an older image may look at it. */
+  #geometryOf(segment: number): SegmentGeometry {
+    const record = (this.#ledger ?? this.table).get(segment);
+    return record.used ? record.geometry : (this.#readers.geometryOf(segment) ?? record.geometry);
   }
 
   // -------------------------------------------------------------------------------------------- reading
@@ -163,7 +183,7 @@ export class Store {
   ): Promise<void> {
     await this.withImage(async (image) => {
       const requests = await this.#requestsFor(image, image.mapRoot, lbas, outs);
-      if (requests.length > 0) await this.raid.read(requests, signal);
+      if (requests.length > 0) await this.#readNaming(requests, signal);
     });
   }
 
@@ -171,7 +191,7 @@ export class Store {
   async readPinned(pinned: Image, lbas: readonly number[], outs: readonly Uint8Array[]): Promise<void> {
     await this.withImage(async (image) => {
       const requests = await this.#requestsFor(image, pinned.mapRoot, lbas, outs);
-      if (requests.length > 0) await this.raid.read(requests);
+      if (requests.length > 0) await this.#readNaming(requests);
     });
   }
 
@@ -180,8 +200,8 @@ export class Store {
     mapRoot: Uint32Array,
     lbas: readonly number[],
     outs: readonly Uint8Array[],
-  ): Promise<ReadRequest[]> {
-    const requests: ReadRequest[] = [];
+  ): Promise<BlockRequest[]> {
+    const requests: BlockRequest[] = [];
     let leafIndex = -1;
     let leaf: Uint32Array | null = null;
     for (let i = 0; i < lbas.length; i++) {
@@ -198,9 +218,23 @@ export class Store {
       }
       const pvbn = await this.containers.lookup(image.containerRoot, vvbn);
       assert(pvbn !== 0, `block ${lba} refers to vvbn ${vvbn}, which is free`);
-      requests.push({ pvbn, out: outs[i]!, hash: leaf!, hashIndex: at + LOGICAL });
+      requests.push({ lba, pvbn, out: outs[i]!, hash: leaf!, hashIndex: at + LOGICAL });
     }
     return requests;
+  }
+
+  /** What is lost is looked for once more, one by one: people know blocks of the volume, not of the members. */
+  async #readNaming(requests: readonly BlockRequest[], signal?: AbortSignal): Promise<void> {
+    try {
+      return await this.raid.read(requests, signal);
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== "ERR_UNRECOVERABLE") throw error;
+    }
+    for (const request of requests) {
+      await this.raid.read([request], signal).catch((cause: Error) => {
+        throw new MirrorvolError("ERR_UNRECOVERABLE", `block ${request.lba}: ${cause.message}`, { cause });
+      });
+    }
   }
 
   /** The block map's node `index` of `level` under a root, or null where there are only holes. */
@@ -270,6 +304,11 @@ export class Store {
     const left = (this.#pins.get(image) ?? 1) - 1;
     if (left > 0) this.#pins.set(image, left);
     else this.#pins.delete(image);
+    this.#options.onWork();
+  }
+
+  get isPinned(): boolean {
+    return this.#pins.size > 0;
   }
 
   get pinnedCp(): number {
@@ -291,27 +330,58 @@ export class Store {
    */
   async transact(cp: number, make: (transaction: Transaction) => Promise<Outcome | null>): Promise<boolean> {
     for (;;) {
-      await this.#recordLosses();
+      await this.#superblockLock.run(() => this.#recordLosses());
       const membersBefore = this.raid.present;
       const { transaction, writer, ledger } = this.#begin(cp);
       this.#ledger = ledger;
+      this.nodes.unwritten = writer;
       try {
         const outcome = await make(transaction);
         if (outcome === null) return false;
         await transaction.settle();
-        if (await this.#commit(transaction, ledger, outcome)) return true;
+        if (await this.#superblockLock.run(() => this.#commit(transaction, ledger, outcome))) return true;
       } catch (error) {
         if (this.raid.present === membersBefore || this.raid.present === 0) throw error;
       } finally {
         this.#ledger = null;
+        this.nodes.unwritten = null;
         writer.abandon();
       }
     }
   }
 
-  /** Moves the superblocks only, recording what was lost. The caller holds commitLock. */
-  async updateSuperblock(changes: SuperblockChanges): Promise<void> {
-    await this.#recordLosses(changes);
+  /**
+   * Moves the superblocks only, recording what was lost. Needs no commitLock. The changes may be computed from the
+   * superblock that the others before have left.
+   */
+  updateSuperblock(changes: SuperblockChanges | ((now: Superblock) => SuperblockChanges)): Promise<void> {
+    return this.#superblockLock.run(() =>
+      this.#recordLosses(typeof changes === "function" ? changes(this.#superblock) : changes),
+    );
+  }
+
+  /**
+   * Throws when the members that are there cannot carry the volume: when one of its segments is out of reach, or
+   * when more were lost since the last commit than parity makes up for.
+   */
+  refuseTooFew(): void {
+    const { members, parityUnits } = this.#superblock;
+    const { present } = this.raid;
+    const isHere = (slot: number) => (present & (1 << slot)) !== 0;
+    const lost = members.filter(({ state }, slot) => state === "current" && !isHere(slot)).length;
+    if (present !== 0 && lost <= parityUnits && this.#isAllWithinReach(present)) return;
+    const missing = members.filter((_, slot) => !isHere(slot)).map(({ path }) => path);
+    const message = `too few members to read everything; missing: ${missing.join(", ")}`;
+    throw new MirrorvolError("ERR_TOO_FEW_MEMBERS", message);
+  }
+
+  /** Every live block needs k of the members of its segment. */
+  #isAllWithinReach(present: number): boolean {
+    for (let segment = 0; segment < this.table.count; segment++) {
+      const { used, live, geometry } = this.table.get(segment);
+      if (used && live > 0 && countOf(geometry.members & present) < geometry.k) return false;
+    }
+    return true;
   }
 
   #begin(cp: number): { transaction: Transaction; writer: RunWriter; ledger: SegmentLedger } {
@@ -355,10 +425,14 @@ export class Store {
       [...changes.keys()].map((segment) => [segment, this.table.get(segment)] as const),
     );
     for (const [segment, record] of changes) this.table.set(segment, record);
+    for (const segment of emptied) this.stuck.delete(segment);
+    // Losses may have been recorded since the transaction began: commits are counted from here.
+    const commit = this.#superblock.commit + 1;
     const next: Superblock = {
       ...this.#superblock,
       ...outcome.changes,
-      commit: transaction.commit,
+      commit,
+      tableSum: this.table.sumAt(commit),
       cp: outcome.cp,
       mapRoot: transaction.mapRoot,
       containerRoot: transaction.containerRoot,
@@ -367,13 +441,17 @@ export class Store {
       appliedSequence: outcome.appliedSequence,
       appliedChain: outcome.appliedChain,
     };
-    if (!(await this.#writeTable(transaction.commit)) || this.raid.present !== before) {
+    if (!(await this.#writeTable(commit)) || this.raid.present !== before) {
       for (const [segment, record] of earlier) this.table.set(segment, record);
       return false;
     }
     await this.#moveSuperblocks(next);
     this.#openSegment = ledger.open;
-    this.#readers.quarantine(next.commit, emptied);
+    const geometryBefore = (segment: number) => earlier.get(segment)!.geometry;
+    this.#readers.quarantine(
+      commit,
+      emptied.map((segment) => [segment, geometryBefore(segment)] as const),
+    );
     this.#image = imageOf(next);
     return true;
   }
@@ -396,7 +474,7 @@ export class Store {
     await this.raid.sync();
     if (this.raid.present === 0) throw new MirrorvolError("ERR_NO_MEMBERS", "the last member has failed");
     this.#superblock = next;
-    this.table.committed();
+    this.table.committed(next.commit);
   }
 
   /** Until the superblock names every lost member as missing. */
@@ -408,17 +486,25 @@ export class Store {
       });
       const isRecorded = members.every((member, slot) => member === this.#superblock.members[slot]);
       if (first === null && isRecorded) return;
-      const next = { ...this.#superblock, ...first, members, commit: this.#superblock.commit + 1 };
+      this.refuseTooFew();
+      const commit = this.#superblock.commit + 1;
+      const tableSum = this.table.sumAt(commit);
       // An abandoned commit may have left table pages with this very number: they are overwritten first.
-      await this.#writeTable(next.commit);
-      await this.#moveSuperblocks(next);
-      this.#image = { ...this.#image, commit: next.commit };
+      await this.#writeTable(commit);
+      await this.#moveSuperblocks({ ...this.#superblock, ...first, members, commit, tableSum });
+      this.#image = { ...this.#image, commit };
     }
   }
 
   #memberFailed(slot: number, error: Error): void {
     this.#disks[slot] = null;
     this.#options.onMemberLost(slot, error);
+  }
+
+  /** Data units of a row in the segments that are written now; 0 without members. */
+  get dataUnitsNow(): number {
+    const { dataUnits: k, parityUnits: m } = this.#superblock;
+    return geometryFor(this.raid.present, { k, m })?.k ?? 0;
   }
 
   usedBlocks(): number {

@@ -57,6 +57,8 @@ export interface Superblock {
   readonly mapRoot: Uint32Array;
   readonly containerRoot: Uint32Array;
   readonly freeList: Uint32Array;
+  /** Tells which versions of the segment table's pages belong to this commit. */
+  readonly tableSum: bigint;
   /** The seal that the image includes. */
   readonly appliedSequence: number;
   readonly appliedChain: bigint;
@@ -102,6 +104,7 @@ export function encodeSuperblock(kernel: Kernel, superblock: Superblock): Uint8A
   out.words(superblock.mapRoot);
   out.words(superblock.containerRoot);
   out.words(superblock.freeList);
+  out.u64(superblock.tableSum);
   out.number(superblock.appliedSequence);
   out.u64(superblock.appliedChain);
   out.number(superblock.aloneSince ?? 0);
@@ -161,6 +164,7 @@ function readFields(input: ByteReader): Superblock {
     mapRoot: input.words(INNER_POINTER_BYTES / 4),
     containerRoot: input.words(CONTAINER_POINTER_BYTES / 4),
     freeList: input.words(INNER_POINTER_BYTES / 4),
+    tableSum: input.u64(),
     appliedSequence: input.number(),
     appliedChain: input.u64(),
   };

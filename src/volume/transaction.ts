@@ -16,8 +16,8 @@ import { bytesOf, readU64, writeU64 } from "./words.ts";
 
 /** Container changes kept in memory before they are folded into the map. */
 const CHANGES_MAX = 65_536;
-/** Free-list entries that one commit works off. */
-const FREE_SLICE = 4096;
+/** Blocks that one commit frees from the free list. */
+const FREE_SLICE = 32_768;
 
 export interface TransactionOptions {
   readonly kernel: Kernel;
@@ -146,7 +146,7 @@ export class Transaction {
       if (this.#deferred.length === 0 && !(await this.#popFreeNode())) return;
       const entry = this.#deferred.pop();
       if (entry === undefined) continue;
-      budget--;
+      budget -= entry.level === 0 ? fanoutOf(0) : 1;
       if (entry.level >= 0) await this.#freeChildren(entry);
       this.#change(entry.vvbn, 0);
     }
@@ -215,7 +215,6 @@ export class Transaction {
     if (cached) return cached;
     const pvbn = await this.lookup(vvbn);
     assert(pvbn !== 0, `the map refers to vvbn ${vvbn}, which is free`);
-    if (this.#options.writer.holds(pvbn)) await this.#options.writer.flush();
     return this.#options.nodes.read(vvbn, pvbn, hash, hashAt);
   }
 

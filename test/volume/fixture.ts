@@ -45,8 +45,8 @@ export function makeKernel(): Kernel {
   return Kernel.createSync({ memoryBytes: 12 * 1024 * 1024 });
 }
 
-export async function makeVolume(storage: Storage, config = smallConfig()): Promise<void> {
-  await Volume.create(makeWorld(storage), makeKernel(), config);
+export async function makeVolume(storage: Storage, config = smallConfig(), seed = 1): Promise<void> {
+  await Volume.create(makeWorld(storage, seed), makeKernel(), config);
 }
 
 export function openVolume(

@@ -1,0 +1,104 @@
+// A storage whose disks fail where the test says, over any other storage.
+import type { Disk, DiskOperation, Storage } from "../../src/io/disk.ts";
+
+export interface DiskCall {
+  readonly path: string;
+  readonly kind: DiskOperation["kind"] | "sync" | "open";
+  readonly offset: number;
+  readonly length: number;
+}
+
+export class FaultyStorage implements Storage {
+  readonly #inner: Storage;
+  /** The fate of each call; a failed write is not written, a failed sync makes nothing durable. */
+  judge: (call: DiskCall) => Error | null = () => null;
+  /** Writes that are reported as done and never happen. */
+  loses: (call: DiskCall) => boolean = () => false;
+  /** Awaited by every call. */
+  gate: (call: DiskCall) => Promise<void> | void = () => {};
+
+  constructor(inner: Storage) {
+    this.#inner = inner;
+  }
+
+  async open(path: string, options?: { readonly readOnly?: boolean }): Promise<Disk> {
+    const error = this.judge({ path, kind: "open", offset: 0, length: 0 });
+    if (error) throw error;
+    return new FaultyDisk(this, await this.#inner.open(path, options));
+  }
+
+  async create(path: string, bytes: number, fill: "sparse" | "zeros"): Promise<Disk> {
+    return new FaultyDisk(this, await this.#inner.create(path, bytes, fill));
+  }
+
+  exists(path: string): Promise<boolean> {
+    return this.#inner.exists(path);
+  }
+
+  remove(path: string): Promise<void> {
+    return this.#inner.remove(path);
+  }
+
+  lock(disks: readonly Disk[]): Promise<void> {
+    return this.#inner.lock(disks.map((disk) => (disk as FaultyDisk).inner));
+  }
+
+  /** From now on everything on these paths fails. */
+  kill(...prefixes: string[]): void {
+    const before = this.judge;
+    this.judge = (call) =>
+      prefixes.some((prefix) => call.path.startsWith(prefix)) ? eio(call) : before(call);
+  }
+}
+
+class FaultyDisk implements Disk {
+  readonly inner: Disk;
+  readonly #storage: FaultyStorage;
+
+  constructor(storage: FaultyStorage, inner: Disk) {
+    this.#storage = storage;
+    this.inner = inner;
+  }
+
+  get path(): string {
+    return this.inner.path;
+  }
+
+  get bytes(): number {
+    return this.inner.bytes;
+  }
+
+  async submit(batch: readonly DiskOperation[]): Promise<(Error | null)[]> {
+    const calls = batch.map((operation) => this.#callOf(operation));
+    for (const call of calls) await this.#storage.gate(call);
+    const verdicts = calls.map((call) => this.#storage.judge(call));
+    const isDone = (index: number) =>
+      verdicts[index] === null && !(calls[index]!.kind === "write" && this.#storage.loses(calls[index]!));
+    const results = await this.inner.submit(batch.filter((_, index) => isDone(index)));
+    return verdicts.map((verdict, index) => verdict ?? (isDone(index) ? results.shift()! : null));
+  }
+
+  async sync(): Promise<void> {
+    const call: DiskCall = { path: this.path, kind: "sync", offset: 0, length: 0 };
+    await this.#storage.gate(call);
+    const error = this.#storage.judge(call);
+    if (error) throw error;
+    await this.inner.sync();
+  }
+
+  discard(offset: number, length: number): Promise<void> {
+    return this.inner.discard(offset, length);
+  }
+
+  close(): Promise<void> {
+    return this.inner.close();
+  }
+
+  #callOf({ kind, offset, buffer }: DiskOperation): DiskCall {
+    return { path: this.path, kind, offset, length: buffer.length };
+  }
+}
+
+export function eio({ path, kind, offset }: DiskCall): Error {
+  return Object.assign(new Error(`${path}: ${kind} at ${offset}: simulated I/O error`), { code: "EIO" });
+}
