@@ -45,7 +45,6 @@ export class NodeProcess {
   readonly ready: Ready;
   readonly pid: number;
   readonly finished: Promise<Finished>;
-  readonly #child: ChildProcess;
   #isOver = false;
 
   /** Resolves with the ready line; rejects with what the node said if it ends before. */
@@ -57,29 +56,33 @@ export class NodeProcess {
       throw new Error(`mirrorvol serve ended with ${line.code}: ${line.stderr.trim()}`);
     }
     if (!line.startsWith("ready ")) throw new Error(`expected the ready line, got ${line}`);
-    return new NodeProcess(child, finished, JSON.parse(line.slice(6)) as Ready);
+    return new NodeProcess(child.pid!, finished, JSON.parse(line.slice(6)) as Ready);
   }
 
-  private constructor(child: ChildProcess, finished: Promise<Finished>, ready: Ready) {
-    this.#child = child;
+  private constructor(pid: number, finished: Promise<Finished>, ready: Ready) {
     this.ready = ready;
-    this.pid = child.pid!;
+    this.pid = pid;
     this.finished = finished.finally(() => (this.#isOver = true));
   }
 
   /** No warning, no clean-up: what a power failure does to a process. */
   async kill(): Promise<Finished> {
-    if (!this.#isOver) this.#child.kill("SIGKILL");
+    this.#signal("SIGKILL");
     return this.finished;
   }
 
   /** In an orderly way; by force when that takes too long. */
   async stop(): Promise<Finished> {
-    if (!this.#isOver) this.#child.kill("SIGTERM");
-    const timer = setTimeout(() => this.#child.kill("SIGKILL"), STOP_MS);
+    this.#signal("SIGTERM");
+    const timer = setTimeout(() => this.#signal("SIGKILL"), STOP_MS);
     const finished = await this.finished;
     clearTimeout(timer);
     return finished;
+  }
+
+  /** By its id: Deno reports a child that was ended by its kill() as killed, even if it ended by itself. */
+  #signal(signal: "SIGTERM" | "SIGKILL"): void {
+    if (!this.#isOver) process.kill(this.pid, signal);
   }
 }
 

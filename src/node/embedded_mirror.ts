@@ -11,6 +11,7 @@ import { SECRET_BYTES_MIN } from "./config.ts";
 import { DEFAULT_WRITE_TIMEOUT_MS } from "./config_schema.ts";
 import { Volume } from "./embedded_volume.ts";
 import { MIRROR_KERNEL_BYTES, type OpenedVolume, openVolume } from "./open_volume.ts";
+import { promoteVolume } from "./promote.ts";
 import { type ServedStatus, servedStatus } from "./status.ts";
 import { isLoopback, parseHostPort } from "./units.ts";
 
@@ -28,6 +29,7 @@ export interface MirrorServeOptions {
 }
 
 export class Mirror {
+  readonly #world: World;
   readonly #opened: ReadonlyMap<string, OpenedVolume>;
   readonly #service: MirrorService;
   readonly #listener: Listener;
@@ -60,14 +62,20 @@ export class Mirror {
         );
       }
       const listener = await world.transport.listen(listen, (connection) => service.accept(connection));
-      return new Mirror(opened, service, listener);
+      return new Mirror(world, opened, service, listener);
     } catch (error) {
       for (const each of opened.values()) await each.close();
       throw error;
     }
   }
 
-  private constructor(opened: ReadonlyMap<string, OpenedVolume>, service: MirrorService, listener: Listener) {
+  private constructor(
+    world: World,
+    opened: ReadonlyMap<string, OpenedVolume>,
+    service: MirrorService,
+    listener: Listener,
+  ) {
+    this.#world = world;
     this.#opened = opened;
     this.#service = service;
     this.#listener = listener;
@@ -90,7 +98,7 @@ export class Mirror {
    */
   async promote(name: string, options: { readonly force?: boolean } = {}): Promise<Volume> {
     const opened = this.#require(name);
-    await this.#service.promote(name, options);
+    await promoteVolume(this.#world, this.#service, name, options);
     return new Volume(opened);
   }
 

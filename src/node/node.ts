@@ -23,6 +23,7 @@ import { type AdminListener, serveAdminSocket, serveAdminTcp } from "./admin_ser
 import type { NodeConfig } from "./config.ts";
 import { reportNbd } from "./events.ts";
 import { MIRROR_KERNEL_BYTES } from "./open_volume.ts";
+import { promoteVolume } from "./promote.ts";
 import { ServedVolume } from "./served_volume.ts";
 import type { NodeStatus, PromoteAnswer } from "./status.ts";
 import { versionText } from "./version.ts";
@@ -112,7 +113,11 @@ export class Node implements AdminTarget {
   async promote(name: string, options: { readonly force: boolean }): Promise<PromoteAnswer> {
     this.#require(name);
     const startMs = this.#world.clock.nowMs();
-    const { number: generation, startSequence, isForced } = await this.#mirrors.promote(name, options);
+    const {
+      number: generation,
+      startSequence,
+      isForced,
+    } = await promoteVolume(this.#world, this.#mirrors, name, options);
     const ms = Math.round((this.#world.clock.nowMs() - startMs) * 10) / 10;
     return { volume: name, generation, startSequence, isForced, ms };
   }

@@ -1,5 +1,5 @@
 // Every example runs, and its own checks hold.
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,7 +11,7 @@ export const deadlineMs = 180_000;
 const isSource = import.meta.url.endsWith(".ts");
 
 interface Example {
-  readonly child: ChildProcess;
+  readonly pid: number;
   readonly finished: Promise<{ code: number | null; output: string }>;
   /** Resolves with the output so far, once it matches. */
   said(pattern: RegExp): Promise<string>;
@@ -38,7 +38,7 @@ function start(name: string, ...args: string[]): Example {
       onOutput();
       finished.then(() => reject(new Error(`ended without saying ${pattern}: ${output}`)), reject);
     });
-  return { child, finished, said };
+  return { pid: child.pid!, finished, said };
 }
 
 async function run(name: string, ...args: string[]): Promise<string> {
@@ -76,10 +76,10 @@ test("source and mirror: a pair of programs", async ({ folder }) => {
   assert.match(await run("source", ...here, "--count", "5"), "acknowledged 5");
   const source = start("source", ...here, "--count", "100000");
   await source.said(/acknowledged 20\n/);
-  source.child.kill("SIGKILL");
+  process.kill(source.pid, "SIGKILL");
   const { output } = await source.finished;
   const last = Number(/acknowledged (\d+)\n$/.exec(output.slice(0, output.lastIndexOf("\n") + 1))![1]);
-  mirror.child.kill("SIGTERM");
+  process.kill(mirror.pid, "SIGTERM");
   assert.is((await mirror.finished).code, 0);
   const promoted = await run("mirror", "--folder", there, "--promote");
   const { count } = JSON.parse(/entry: (\{.*\})/.exec(promoted)![1]!);
@@ -97,7 +97,7 @@ test("demo: stays up with --keep until it is interrupted, and leaves nothing", a
   const demo = start("demo", "--keep");
   const output = await demo.said(/curl http:\S+/);
   assert.match(output, /nbdinfo nbd:\/\/127\.0\.0\.1:\d+\/orders/);
-  demo.child.kill("SIGINT");
+  process.kill(demo.pid, "SIGINT");
   const { code } = await demo.finished;
   assert.is(code, 0, output);
   checkClean(output);
@@ -106,7 +106,7 @@ test("demo: stays up with --keep until it is interrupted, and leaves nothing", a
 test("demo: interrupted in the middle, fails and leaves nothing", async () => {
   const demo = start("demo");
   const output = await demo.said(/acknowledged/);
-  demo.child.kill("SIGINT");
+  process.kill(demo.pid, "SIGINT");
   const { code, output: all } = await demo.finished;
   assert.is(code, 1);
   assert.match(all, "FAILED: it ran to its end: interrupted by SIGINT");

@@ -235,7 +235,7 @@ async function writeAndCommit(work: Workspace, file: string, volume: string): Pr
 
 function overwrite(path: string, offset: number): void {
   const fd = openSync(path, "r+");
-  writeSync(fd, "damage", offset);
+  writeSync(fd, new TextEncoder().encode("damage"), 0, 6, offset);
   closeSync(fd);
 }
 
