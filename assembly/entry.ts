@@ -15,7 +15,6 @@ import {
   ENTRY_FAULT_HEADER_CHECKSUM,
   ENTRY_FAULT_MAGIC,
   ENTRY_FAULT_PAYLOAD_CHECKSUM,
-  ENTRY_FAULT_RESERVED,
   ENTRY_FAULT_SIZE,
   ENTRY_FAULT_VERSION,
   ENTRY_HEADER_BYTES,
@@ -28,7 +27,6 @@ import {
   ENTRY_PAYLOAD_BYTES,
   ENTRY_PAYLOAD_CHECKSUM,
   ENTRY_PAYLOAD_MAX,
-  ENTRY_RESERVED,
   ENTRY_VERSION,
   FORMAT_VERSION,
 } from "./format";
@@ -61,7 +59,6 @@ export function checkEntryHeader(entry: usize): i32 {
   const sum = checksum(entry + COVERED_FROM, COVERED_BYTES);
   if (load<u64>(entry + ENTRY_HEADER_CHECKSUM) != sum) return ENTRY_FAULT_HEADER_CHECKSUM;
   if (load<u8>(entry + ENTRY_VERSION) != FORMAT_VERSION) return ENTRY_FAULT_VERSION;
-  if (load<u32>(entry + ENTRY_RESERVED) != 0) return ENTRY_FAULT_RESERVED;
   return hasRightSize(entry) ? 0 : ENTRY_FAULT_SIZE;
 }
 

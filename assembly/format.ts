@@ -31,7 +31,7 @@ export const ENTRY_KIND = 68; // u8
 export const ENTRY_VERSION = 69; // u8
 export const ENTRY_FLAGS = 70; // u16
 export const ENTRY_MAGIC_AT = 72; // u32
-export const ENTRY_RESERVED = 76; // u32
+export const ENTRY_MIRROR_LAG = 76; // u32, how many of the entries through that sequence the mirror was not known to have synced
 export const ENTRY_HEADER_BYTES = 80;
 export const ENTRY_PAYLOAD_MAX = 0x100000; // 1 MiB
 
@@ -41,7 +41,6 @@ export const ENTRY_KIND_SEAL = 3; // ends a half; lba is the cp number
 
 export const ENTRY_FAULT_MAGIC = 1;
 export const ENTRY_FAULT_VERSION = 2;
-export const ENTRY_FAULT_RESERVED = 3;
 export const ENTRY_FAULT_HEADER_CHECKSUM = 4;
 export const ENTRY_FAULT_PAYLOAD_CHECKSUM = 5;
 export const ENTRY_FAULT_SIZE = 6; // kind, block count and payload size do not fit together

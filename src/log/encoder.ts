@@ -38,6 +38,7 @@ export class EntryEncoder {
     this.#fields = {
       sequence: 0,
       durableThrough: 0,
+      mirrorLag: 0,
       generation: generation.number,
       generationId: checksumOf(generation.id),
       previous: checksumOf(tail.chain),
@@ -76,10 +77,11 @@ export class EntryEncoder {
   }
 
   /** Writes the entry that comes next to that place in memory. The tail does not move yet. */
-  encode(at: number, content: EntryContent, durableThrough: number): void {
+  encode(at: number, content: EntryContent, durableThrough: number, mirrorLag: number): void {
     const fields = this.#fields;
     fields.sequence = this.#sequence + 1;
     fields.durableThrough = durableThrough;
+    fields.mirrorLag = mirrorLag;
     fields.kind = content.kind;
     fields.lba = content.lba;
     fields.blockCount = content.blockCount;

@@ -14,7 +14,6 @@ import {
   ENTRY_FAULT_HEADER_CHECKSUM,
   ENTRY_FAULT_MAGIC,
   ENTRY_FAULT_PAYLOAD_CHECKSUM,
-  ENTRY_FAULT_RESERVED,
   ENTRY_FAULT_SIZE,
   ENTRY_FAULT_VERSION,
   ENTRY_FLAGS,
@@ -32,7 +31,7 @@ import {
   ENTRY_PAYLOAD_BYTES,
   ENTRY_PAYLOAD_MAX,
   ENTRY_PREVIOUS,
-  ENTRY_RESERVED,
+  ENTRY_MIRROR_LAG,
   ENTRY_SEQUENCE,
   ENTRY_VERSION,
   FORMAT_VERSION,
@@ -58,6 +57,8 @@ export interface EntryHeader {
   readonly generation: number;
   readonly generationId: bigint;
   readonly durableThrough: number;
+  /** How many of the entries through that one the mirror was not known to have synced. */
+  readonly mirrorLag: number;
   readonly flags: number;
 }
 
@@ -65,6 +66,7 @@ export interface EntryHeader {
 export interface EntryFields {
   sequence: number;
   durableThrough: number;
+  mirrorLag: number;
   generation: number;
   readonly generationId: Checksum;
   readonly previous: Checksum;
@@ -99,7 +101,7 @@ export function encodeEntry(kernel: Kernel, at: number, fields: EntryFields, sou
   view.setUint8(at + ENTRY_VERSION, FORMAT_VERSION);
   view.setUint16(at + ENTRY_FLAGS, 0, true);
   view.setUint32(at + ENTRY_MAGIC_AT, ENTRY_MAGIC, true);
-  view.setUint32(at + ENTRY_RESERVED, 0, true);
+  view.setUint32(at + ENTRY_MIRROR_LAG, fields.mirrorLag, true);
   kernel.encodeEntryAt(at, source, fields.payloadBytes);
 }
 
@@ -114,6 +116,7 @@ export function decodeEntry(view: DataView, at: number): EntryHeader {
     generation: view.getUint32(at + ENTRY_GENERATION, true),
     generationId: view.getBigUint64(at + ENTRY_GENERATION_ID, true),
     durableThrough: readU64(view, at + ENTRY_DURABLE_THROUGH),
+    mirrorLag: view.getUint32(at + ENTRY_MIRROR_LAG, true),
     flags: view.getUint16(at + ENTRY_FLAGS, true),
   };
 }
@@ -124,6 +127,7 @@ export function validateEntry(header: EntryHeader): string | null {
   if (!Number.isSafeInteger(sequence) || sequence < 1) return `${sequence} is no sequence`;
   if (!(durableThrough < sequence))
     return `durable through ${durableThrough}, but its sequence is ${sequence}`;
+  if (header.mirrorLag > durableThrough) return `a mirror ${header.mirrorLag} entries behind entry ${durableThrough}`;
   if (!Number.isSafeInteger(lba)) return `${lba} is no block number`;
   if (header.flags !== 0) return `unknown flags ${header.flags}`;
   if (kind === 0) return "0 is no kind";
@@ -155,7 +159,6 @@ export function isPayloadThere(kernel: Kernel, at: number, header: EntryHeader, 
 const FAULTS: Record<number, readonly [code: `ERR_${string}`, text: string]> = {
   [ENTRY_FAULT_MAGIC]: ["ERR_ENTRY_FORMAT", "not a log entry"],
   [ENTRY_FAULT_VERSION]: ["ERR_ENTRY_FORMAT", "another format version"],
-  [ENTRY_FAULT_RESERVED]: ["ERR_ENTRY_FORMAT", "reserved bytes are not zero"],
   [ENTRY_FAULT_SIZE]: ["ERR_ENTRY_FORMAT", "kind, block count and payload size do not fit together"],
   [ENTRY_FAULT_HEADER_CHECKSUM]: ["ERR_ENTRY_CHECKSUM", "the header's checksum is wrong"],
   [ENTRY_FAULT_PAYLOAD_CHECKSUM]: ["ERR_ENTRY_CHECKSUM", "the payload's checksum is wrong"],

@@ -62,6 +62,8 @@ export class Log {
   readonly #writer: LogWriter;
   readonly #reader: LogReader;
   readonly #encoder: EntryEncoder;
+  /** What the mirror is known to have synced; entries say how far it is behind. Infinity: there is none that counts. */
+  mirrorDurable = Number.POSITIVE_INFINITY;
   /** An append was refused since the last onSpace. */
   #isSpaceWanted = false;
   #resetting: Promise<void> | null = null;
@@ -182,7 +184,8 @@ export class Log {
     if (place === null) return null;
     const at = this.#ringView.byteOffset + place.ringOffset;
     const content = { kind, lba, blockCount, payload, payloadBytes };
-    this.#encoder.encode(at, content, this.#writer.durable);
+    const { durable } = this.#writer;
+    this.#encoder.encode(at, content, durable, Math.max(0, durable - this.mirrorDurable));
     return this.#accept(place, kind, payloadBytes, true);
   }
 

@@ -63,7 +63,7 @@ async function recoverThrough(
   await repairHeaders(copies, halves, start.generation);
   for (const window of windows) window.forget();
   const known = knownGenerations(headers, walk.generations);
-  const scan = new LogScan(kernel, copies, tail.sequence, start.generation, known);
+  const scan = new LogScan(kernel, copies, tail.sequence, start, known);
   const { durableThrough, stale } = await scan.run(windows, halves);
   const claimed = walk.isEndUnreadable ? Math.max(durableThrough, tail.sequence + 1) : durableThrough;
   const requiredThrough = Math.max(claimed, tail.sequence);

@@ -18,7 +18,7 @@ import { type EntryHeader, isPayloadThere, paddedBytes, readHeader } from "./ent
 import type { FileWindow } from "./file_window.ts";
 import type { LogHalf } from "./half.ts";
 import { UNUSED } from "./half_header.ts";
-import type { Generation } from "./types.ts";
+import type { Generation, LogStart } from "./types.ts";
 
 /** A sector to erase in one copy; at offset 0 it is a half's header. */
 export interface StalePlace {
@@ -38,22 +38,24 @@ export class LogScan {
   readonly #copies: LogCopies;
   readonly #tailSequence: number;
   readonly #generation: Generation;
+  readonly #isMirror: boolean;
   readonly #known: ReadonlyMap<string, Generation>;
   readonly #stale: StalePlace[] = [];
   #durableThrough = 0;
 
-  /** `generation` is the newest that there can be, `known` are those that the log is known to hold. */
+  /** `start.generation` is the newest that there can be, `known` are those that the log is known to hold. */
   constructor(
     kernel: Kernel,
     copies: LogCopies,
     tailSequence: number,
-    generation: Generation,
+    start: LogStart,
     known: ReadonlyMap<string, Generation>,
   ) {
     this.#kernel = kernel;
     this.#copies = copies;
     this.#tailSequence = tailSequence;
-    this.#generation = generation;
+    this.#generation = start.generation;
+    this.#isMirror = start.isMirror ?? false;
     this.#known = known;
   }
 
@@ -110,7 +112,8 @@ export class LogScan {
   #visit(header: EntryHeader, place: StalePlace): void {
     if (header.sequence > this.#tailSequence) this.#stale.push(place);
     if (this.#isOurs({ number: header.generation, id: header.generationId })) {
-      this.#claim(header.durableThrough);
+      // What the source had synced is no promise of the mirror's disk; what the mirror had confirmed is.
+      this.#claim(header.durableThrough - (this.#isMirror ? header.mirrorLag : 0));
     }
   }
 

@@ -60,6 +60,8 @@ export interface LogStart {
   /** The half that ended at `applied`, if the owner knows it. */
   readonly appliedHalf?: number;
   readonly generation: Generation;
+  /** The entries were encoded by a source and adopted: what they say of durability is its own, not this log's. */
+  readonly isMirror?: boolean;
   /** By copy, from the superblock; a copy that is not trusted is never touched. Default: all. */
   readonly trustedCopies?: readonly boolean[];
 }

@@ -25,7 +25,7 @@ function writeHeader(view: DataView, at: number, kind: number, payloadBytes: num
   view.setUint8(at + format.ENTRY_VERSION, format.FORMAT_VERSION);
   view.setUint16(at + format.ENTRY_FLAGS, 0, true);
   u32(format.ENTRY_MAGIC_AT, format.ENTRY_MAGIC);
-  u32(format.ENTRY_RESERVED, 0);
+  u32(format.ENTRY_MIRROR_LAG, 0);
 }
 
 /** The whole entry, made by hand. */
@@ -88,7 +88,6 @@ function faultOf(offset: number, value: number): number {
 test("says what is wrong with a header", () => {
   assert.is(faultOf(format.ENTRY_MAGIC_AT, 0), format.ENTRY_FAULT_MAGIC);
   assert.is(faultOf(format.ENTRY_VERSION, 99), format.ENTRY_FAULT_VERSION);
-  assert.is(faultOf(format.ENTRY_RESERVED + 3, 1), format.ENTRY_FAULT_RESERVED);
   assert.is(faultOf(format.ENTRY_BLOCK_COUNT, 2), format.ENTRY_FAULT_SIZE);
   assert.is(faultOf(format.ENTRY_PAYLOAD_BYTES + 3, 0x80), format.ENTRY_FAULT_SIZE);
   assert.is(faultOf(format.ENTRY_KIND, format.ENTRY_KIND_TRIM), format.ENTRY_FAULT_SIZE);

@@ -21,6 +21,7 @@ export interface Settings {
   appliedHalf?: number;
   generation?: Generation;
   trustedCopies?: readonly boolean[];
+  isMirror?: boolean;
   ringBytes?: number;
   onDurable?: (sequence: number) => void;
   onSpace?: () => void;
@@ -52,6 +53,7 @@ export function openLog(storage: Storage, settings: Settings = {}): Promise<Log>
     applied: settings.applied ?? START,
     ...(settings.appliedHalf === undefined ? {} : { appliedHalf: settings.appliedHalf }),
     generation: settings.generation ?? GENERATION,
+    isMirror: settings.isMirror ?? false,
     ...(settings.trustedCopies === undefined ? {} : { trustedCopies: settings.trustedCopies }),
   });
 }

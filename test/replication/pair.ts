@@ -31,7 +31,7 @@ const SOURCE: VolumeConfig = {
   ...shared,
   members: ["a", "b", "c", "d"],
   parity: 1,
-  memberBytes: 6 * 1024 * 1024,
+  memberBytes: 10 * 1024 * 1024,
   log: ["log0", "log1"],
 };
 /** Another number of members, another parity, one log copy. */
@@ -39,7 +39,7 @@ const MIRROR: VolumeConfig = {
   ...shared,
   members: ["x", "y", "z", "u", "v"],
   parity: 2,
-  memberBytes: 6 * 1024 * 1024,
+  memberBytes: 10 * 1024 * 1024,
   log: ["log"],
 };
 
@@ -70,6 +70,8 @@ export class Pair {
   relationship!: SourceRelationship;
   service!: MirrorService;
   options: PairOptions;
+  /** What the mirror's service sees instead of its volume: a place for faults. */
+  wrapMirror: (volume: Volume) => Volume = (volume) => volume;
   #listener: { close(): Promise<void> } | null = null;
   #seed = 1;
 
@@ -151,7 +153,7 @@ export class Pair {
     const world = this.world(mirror.storage);
     mirror.kernel = newKernel();
     mirror.volume = await Volume.open(world, mirror.kernel, this.mirrorConfig, {});
-    const { volume } = mirror;
+    const volume = this.wrapMirror(mirror.volume);
     this.service = new MirrorService({
       world,
       kernel: mirror.kernel,
@@ -267,6 +269,17 @@ export class Pair {
     await this.closeSource();
     await this.closeMirror();
   }
+}
+
+/** The same volume, with some of its methods replaced. */
+export function override(volume: Volume, changes: Partial<Volume>): Volume {
+  return new Proxy(volume, {
+    get(target, name) {
+      const value = Reflect.get(Reflect.has(changes, name) ? changes : target, name, target);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+    set: (target, name, value) => Reflect.set(target, name, value, target),
+  });
 }
 
 function bigints(_key: string, value: unknown): unknown {
