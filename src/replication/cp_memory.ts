@@ -10,6 +10,8 @@ export class CpMemory {
   begun = 0;
   /** Images that were compared and repaired since the last consistency point that both sides agreed on. */
   repairs = 0;
+  /** A difference that the repair did not mend: it stays until the mirror is made anew. */
+  divergence: string | null = null;
 
   setRoot(cp: number, root: Uint8Array): void {
     this.#roots.delete(cp);
@@ -18,6 +20,11 @@ export class CpMemory {
       if (this.#roots.size <= KEPT) break;
       this.#roots.delete(oldest);
     }
+  }
+
+  forgetDivergence(): void {
+    if (this.divergence !== null) this.repairs = 0;
+    this.divergence = null;
   }
 
   root(cp: number): Uint8Array | null {

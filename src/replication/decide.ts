@@ -71,7 +71,7 @@ function findMisfit(local: Local, remote: MirrorState): Decision | null {
 }
 
 /** A volume that was a source before is bound to nobody either, but it has entries: it is not blank. */
-function isBlank(remote: MirrorState): boolean {
+export function isBlank(remote: MirrorState): boolean {
   return remote.boundTo === null && remote.tail.sequence === 0;
 }
 

@@ -19,7 +19,8 @@ import { Cursor } from "./fields.ts";
 import type { Link } from "./link.ts";
 import type { AppendedEntry, ReplicatedVolume } from "./port.ts";
 
-export const BUFFERED_BYTES_MAX = 4 * 1024 * 1024;
+/** Smaller than any ring, so that a slow mirror does not fill it. */
+export const BUFFERED_BYTES_MAX = 1024 * 1024;
 
 export interface ForwarderOptions {
   readonly volume: ReplicatedVolume;

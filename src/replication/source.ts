@@ -228,7 +228,6 @@ export class SourceRelationship implements SourceSessionHost {
     if (this.#session !== session || this.#isClosed) return;
     // What was compared is not what we are any more.
     if (this.#sessionGeneration !== this.#generation) return session.close("a new generation began");
-    this.#trouble = null;
     this.#watch.progress();
     if (decision.kind === "fenced") return this.#fence(decision.by);
     if (decision.kind === "diverged") return this.#refuseFatally("diverged", "ERR_DIVERGED", decision.reason);
@@ -237,6 +236,7 @@ export class SourceRelationship implements SourceSessionHost {
     }
     if (decision.kind === "refused")
       return this.#giveUp("degraded", `${decision.code}: ${decision.reason}`, false);
+    this.#trouble = null;
     this.#standing.unrefuse();
     if (decision.kind === "image") await this.#beforeImage();
     if (decision.kind === "forward") this.#beforeForward(remote);
@@ -402,7 +402,6 @@ export class SourceRelationship implements SourceSessionHost {
   #refuseFatally(state: Trouble["state"], code: `ERR_${string}`, reason: string): void {
     const error = new MirrorvolError(code, `volume "${this.#volume.name}": ${reason}`);
     if (!this.#standing.isOpen) this.#standing.refuse(error);
-    if (state === "diverged") this.#onEvent(`diverged: ${reason}`, "diverged");
     this.#giveUp(state, `${code}: ${reason}`, true);
   }
 
@@ -412,7 +411,9 @@ export class SourceRelationship implements SourceSessionHost {
     this.#isInSync = false;
     this.#session?.close(text);
     this.#dialer.slowDown();
-    if (isNews) this.#onEvent(text, "mirrorstate");
+    if (!isNews) return;
+    this.#toldState = state;
+    this.#onEvent(`mirror ${state}: ${text}`, state === "diverged" ? "diverged" : "mirrorstate");
   }
 
   /** Keeps what was found out by talking to the mirror; otherwise remembers why there is no session. */

@@ -16,7 +16,7 @@ import type { Kernel } from "../kernel/kernel.ts";
 import { bytesEqual } from "../volume/words.ts";
 import type { CpMemory } from "./cp_memory.ts";
 import { CpSender } from "./cp_sender.ts";
-import { type Decision, decide } from "./decide.ts";
+import { type Decision, decide, isBlank } from "./decide.ts";
 import { EntryTaker } from "./entry_taker.ts";
 import { wireFault } from "./fields.ts";
 import { Forwarder } from "./forwarder.ts";
@@ -251,6 +251,9 @@ export class SourceSession {
 
   async #compare(): Promise<void> {
     const remote = this.#remote!;
+    const { memory } = this.#options;
+    if (isBlank(remote)) memory.forgetDivergence();
+    if (memory.divergence !== null) return this.#act({ kind: "diverged", reason: memory.divergence });
     // Nothing that the mirror may need is let go while this is decided.
     this.#volume.setLogRetention(retentionFor(remote));
     const local = {
@@ -324,14 +327,13 @@ export class SourceSession {
     this.#phase = "comparing";
     memory.repairs += 1;
     const text = `consistency point ${cp} differs on the mirror (${reason})`;
-    const isTriedBefore = memory.repairs > 1;
-    this.#run(() =>
-      this.#act(
-        isTriedBefore
-          ? { kind: "diverged", reason: `${text}, although it was repaired before` }
-          : { kind: "image", reason: text },
-      ),
-    );
+    if (memory.repairs > 1) this.#diverge(`${text}, although the one before was repaired`);
+    else this.#run(() => this.#act({ kind: "image", reason: text }));
+  }
+
+  #diverge(reason: string): void {
+    this.#options.memory.divergence = reason;
+    this.#run(() => this.#act({ kind: "diverged", reason }));
   }
 
   #endForwarding(): void {
@@ -394,9 +396,7 @@ export class SourceSession {
       throw new MirrorvolError("ERR_IMAGE_FAILED", `the mirror could not take image ${cp}: ${text}`);
     this.#phase = "comparing";
     this.#images.acknowledged(cp);
-    if (outcome === "mismatch") {
-      return this.#act({ kind: "diverged", reason: `image ${cp} has another root hash on the mirror` });
-    }
+    if (outcome === "mismatch") return this.#diverge(`image ${cp} has another root hash on the mirror`);
     this.#remote = { ...remote, boundTo: this.#volume.volumeId, sourceDurableThrough: remote.tail.sequence };
     await this.#compare();
   }
