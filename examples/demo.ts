@@ -163,8 +163,10 @@ async function loseMember(pair: DemoPair, mirror: NodeProcess): Promise<NodeProc
   await mirror.stop();
   rmSync(pair.mirror.members[1]!);
   const restarted = await pair.serve(pair.mirror);
-  const { state, members } = await reportOf(restarted);
-  screen.say(`state: ${state}; members: ${members.map((member) => member.state).join(", ")}`);
+  const { state, degraded, members } = await reportOf(restarted);
+  screen.say(
+    `state: ${state}${degraded ? ", degraded" : ""}; members: ${members.map((member) => member.state).join(", ")}`,
+  );
   screen.check("one member is missing", members.filter((member) => member.state !== "current").length === 1);
   await readEverything(restarted, "Reading every block again, one member short");
   return restarted;

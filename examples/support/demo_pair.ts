@@ -76,6 +76,7 @@ export class DemoPair {
 export interface VolumeReport {
   readonly role: string;
   readonly state: string;
+  readonly degraded: boolean;
   readonly generation: number;
   readonly sequence: number;
   readonly cp: number;
