@@ -79,6 +79,7 @@ export class MirrorSession {
   #isSynced = false;
   /** What runs and uses the volume. */
   readonly #work = new Set<Promise<void>>();
+  #settled: Promise<void> | null = null;
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -415,8 +416,13 @@ export class MirrorSession {
     void this.#settle(reason).then(done, done);
   }
 
-  /** Resolves when nothing runs any more. May be called more than once. */
-  async #settle(reason: string): Promise<void> {
+  /** Resolves when nothing runs any more, whoever asks. */
+  #settle(reason: string): Promise<void> {
+    this.#settled ??= this.#endAll(reason);
+    return this.#settled;
+  }
+
+  async #endAll(reason: string): Promise<void> {
     this.#phase = "closed";
     this.#abort.abort(new MirrorvolError("ERR_LINK_CLOSED", reason));
     this.#reader.close(reason);
