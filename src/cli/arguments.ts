@@ -3,7 +3,7 @@
 import { parseArgs } from "node:util";
 import { MirrorvolError } from "../kernel/errors.ts";
 
-export const INSPECT_KINDS = ["superblock", "log", "map"] as const;
+const INSPECT_KINDS = ["superblock", "log", "map"] as const;
 export type InspectKind = (typeof INSPECT_KINDS)[number];
 
 export type Command =

@@ -14,7 +14,7 @@ export async function status(command: {
   return 0;
 }
 
-export function describeNode(node: NodeStatus): string {
+function describeNode(node: NodeStatus): string {
   const listeners = Object.entries({ mirrors: node.listen, NBD: node.nbd, HTTP: node.http })
     .filter(([, address]) => address !== null)
     .map(([what, address]) => `${what} at ${address}`);

@@ -23,7 +23,7 @@ export function parseStrictJson(text: string, file: string): unknown {
 }
 
 /** The path of the first key that occurs twice in one object, or null. The text must be valid JSON. */
-export function findRepeatedKey(text: string): string | null {
+function findRepeatedKey(text: string): string | null {
   const frames: Frame[] = [];
   const tokens = /"(?:[^"\\]|\\.)*"(\s*:)?|[[\]{},]/g;
   for (let token = tokens.exec(text); token !== null; token = tokens.exec(text)) {

@@ -7,8 +7,8 @@ import * as v from "valibot";
 import { BLOCK_BYTES } from "../../assembly/format.ts";
 import { parseDuration, parseHostPort, parseSize, parseSocket } from "./units.ts";
 
-export const DEFAULT_LOG_BYTES = 64 * 1024 ** 2;
-export const DEFAULT_CP_INTERVAL_MS = 10_000;
+const DEFAULT_LOG_BYTES = 64 * 1024 ** 2;
+const DEFAULT_CP_INTERVAL_MS = 10_000;
 export const DEFAULT_MIRROR_TIMEOUT_MS = 5_000;
 export const DEFAULT_WRITE_TIMEOUT_MS = 30_000;
 const VOLUME_BYTES_MAX = 64 * 1024 ** 4;
@@ -85,7 +85,7 @@ export function isName(value: string): boolean {
   return /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(value);
 }
 
-const mirrorSchema = strict({
+export const mirrorSchema = strict({
   url: reader('the address of the mirror\'s node, such as "ws://10.0.0.2:8750"', readUrl),
   volume: v.optional(name),
   mode: v.optional(reader('"sync", "semi-sync" or "async"', readOneOf("sync", "semi-sync", "async")), "sync"),

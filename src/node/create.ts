@@ -40,7 +40,7 @@ export async function createVolumes(
 }
 
 /** Every file of a volume: its members, and four log files for each copy. */
-export function pathsOf({ volume }: VolumeEntry): string[] {
+function pathsOf({ volume }: VolumeEntry): string[] {
   const slots = Array.from({ length: LOG_HALF_COUNT }, (_, slot) => slot);
   return [...volume.members, ...volume.log.flatMap((prefix) => slots.map((slot) => halfPath(prefix, slot)))];
 }

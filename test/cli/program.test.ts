@@ -163,6 +163,17 @@ test("says when no node runs, and when one runs already", async ({ work }) => {
   assert.is((await work.volumeStatus(file, "v")).state, "serving");
 });
 
+test("says which address it cannot have, and lets go of everything", async ({ work }) => {
+  const first = await work.create(work.configure("first", { v: work.volume("v") }));
+  const { ready } = await work.serve(first);
+  const second = await work.create(work.configure("second", { w: work.volume("w") }, { nbd: ready.nbd }));
+  const refused = await runMirrorvol("serve", "--config", second);
+  assert.is(refused.code, 1);
+  assert.is(refused.stdout, "");
+  assert.match(refused.stderr, ready.nbd!);
+  await work.serve(work.configure("second", { w: work.volume("w") }));
+});
+
 test("serves the volumes that can be opened, and says what is wrong with the others", async ({ work }) => {
   const file = await work.create(work.configure("node", { v: work.volume("v"), w: work.volume("w") }));
   await writeAndCommit(work, file, "w");

@@ -1,10 +1,11 @@
 // Each bad value is refused with the path of its key; nothing that a file can hold makes the reader crash.
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { MirrorvolError } from "../../src/kernel/errors.ts";
 import { loadConfig, parseConfig } from "../../src/node/config.ts";
+import { mirrorSchema, nodeSchema, volumeSchema } from "../../src/node/config_schema.ts";
 import { formatBytes, formatSize, parseDuration, parseSize } from "../../src/node/units.ts";
 import { assert, suite } from "../support/harness.ts";
 
@@ -161,6 +162,24 @@ for (const [path, value, named] of BAD) {
     assert.ok(message.includes(named), `${message}\ndoes not say: ${named}`);
   });
 }
+
+const root = new URL(import.meta.url.endsWith(".ts") ? "../../" : "../../../", import.meta.url);
+
+test("accepts every configuration that the documents show, and they name every key", () => {
+  let count = 0;
+  for (const name of ["README.md", "docs/CONFIGURATION.md"]) {
+    const text = readFileSync(new URL(name, root), "utf8");
+    for (const [, json] of text.matchAll(/```json\n(\{.*?\n\})\n```/gs)) {
+      parseConfig(json!, "/etc/mirrorvol/node.json");
+      count++;
+    }
+  }
+  assert.is(count, 3);
+  const reference = readFileSync(new URL("docs/CONFIGURATION.md", root), "utf8");
+  for (const key of [nodeSchema, volumeSchema, mirrorSchema].flatMap(({ entries }) => Object.keys(entries))) {
+    assert.ok(reference.includes(`| \`${key}\` | `), `docs/CONFIGURATION.md has no row for ${key}`);
+  }
+});
 
 test("tells all faults at once", () => {
   const bad = changed(`${orders}.size`, "x");
