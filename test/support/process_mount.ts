@@ -6,8 +6,9 @@
 // detach() undoes all of it in the reverse order, also after the server is dead, and never touches a loop device
 // or a mount that was not made here.
 import { type ChildProcess, spawn } from "node:child_process";
-import { accessSync, constants, existsSync, mkdirSync } from "node:fs";
-import { delimiter, join } from "node:path";
+import { existsSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { finish, isInstalled, run } from "./process_programs.ts";
 
 const PROGRAMS = ["nbdfuse", "losetup", "mkfs.ext4", "e2fsck", "mount", "umount"];
 const LOOK_MS = 20;
@@ -82,43 +83,11 @@ export class ProcessMount {
     const ended = new Promise((resolve) => fuse.once("close", resolve));
     // nbdfuse ends by itself when its file system is not mounted any more.
     await run("umount", this.#image).catch(async () => {
-      await finish("umount", ["--lazy", this.#image]);
+      await finish("umount", "--lazy", this.#image);
       fuse.kill("SIGKILL");
     });
     if (!isOver()) await ended;
   }
-}
-
-/** What the program printed; fails with all of it when it does not end with one of the codes. */
-export async function run(program: string, ...args: string[]): Promise<string> {
-  const { code, output } = await finish(program, args);
-  if (code !== 0) throw new Error(`${program} ${args.join(" ")} ended with ${code}:\n${output}`);
-  return output;
-}
-
-export async function finish(
-  program: string,
-  args: readonly string[],
-): Promise<{ code: number | null; output: string }> {
-  const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
-  let output = "";
-  child.stdout.setEncoding("utf8").on("data", (text: string) => (output += text));
-  child.stderr.setEncoding("utf8").on("data", (text: string) => (output += text));
-  const code = await new Promise<number | null>((resolve, reject) =>
-    child.on("error", reject).on("close", resolve),
-  );
-  return { code, output };
-}
-
-function isInstalled(program: string): boolean {
-  return (process.env["PATH"] ?? "").split(delimiter).some((folder) => {
-    try {
-      accessSync(join(folder, program), constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
 }
 
 async function waitUntil(isSo: () => boolean, what: string): Promise<void> {

@@ -6,7 +6,8 @@ import { readFileSync } from "node:fs";
 import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { assert, skip, suite } from "../support/harness.ts";
-import { finish, mountObstacle, ProcessMount, run } from "../support/process_mount.ts";
+import { mountObstacle, ProcessMount } from "../support/process_mount.ts";
+import { finish, run } from "../support/process_programs.ts";
 import { MIB, ProcessSide } from "../support/process_side.ts";
 
 export const deadlineMs = 120_000;
@@ -83,8 +84,8 @@ test("keeps every synced file when the node is killed, again and again", async (
 });
 
 async function assertConsistent(device: string): Promise<void> {
-  const { code, output } = await finish("e2fsck", ["-f", "-n", device]);
-  assert.is(code, 0, output);
+  const { code, output, errors } = await finish("e2fsck", "-f", "-n", device);
+  assert.is(code, 0, output + errors);
 }
 
 function assertFiles(folder: string, hashes: ReadonlyMap<string, string>): void {
