@@ -33,5 +33,6 @@ function summaryOf({ volume, role }: VolumeEntry): string {
   const data = volume.dataUnits ?? volume.members.length - volume.parity;
   const spares = volume.members.length - data - volume.parity;
   const members = `${data} + ${volume.parity} members${spares > 0 ? ` and ${spares} spare` : ""}`;
-  return `created ${volume.name}: ${role}, ${formatSize(volume.sizeBytes)}, ${members}, ${volume.log.length} log copies`;
+  const facts = [role, formatSize(volume.sizeBytes), members, `${volume.log.length} log copies`];
+  return `created ${volume.name}: ${facts.join(", ")}`;
 }

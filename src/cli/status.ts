@@ -4,6 +4,9 @@ import type { FailedStatus, NodeStatus, ServedStatus } from "../node/status.ts";
 import { formatBytes } from "../node/units.ts";
 import { askNode } from "./admin_client.ts";
 
+type MirrorPart = NonNullable<ServedStatus["mirror"]>;
+type SourcePart = NonNullable<ServedStatus["source"]>;
+
 export async function status(command: {
   readonly config: string;
   readonly isJson: boolean;
@@ -32,6 +35,7 @@ function describeVolume(volume: ServedStatus | FailedStatus): string {
 }
 
 function describeServed(volume: ServedStatus): string[] {
+  const { generation, sequence, acknowledgedSequence } = volume;
   const { data, parity } = volume.geometry;
   const present = volume.presentGeometry;
   const isNarrow = present !== null && (present.data !== data || present.parity !== parity);
@@ -39,21 +43,28 @@ function describeServed(volume: ServedStatus): string[] {
   const size = `${formatBytes(volume.sizeBytes)}, ${formatBytes(volume.usedBytes)} used`;
   return [
     `size      ${size}; ${data} + ${parity}${isNarrow || present === null ? `, ${now}` : ""}`,
-    `position  generation ${volume.generation}, sequence ${volume.sequence}, acknowledged ${volume.acknowledgedSequence}`,
+    `position  generation ${generation}, sequence ${sequence}, acknowledged ${acknowledgedSequence}`,
     `CP        ${volume.cp}, root hash ${volume.rootHash}`,
     `log       ${volume.log.map(({ path, state }) => `${path} (${state})`).join(", ")}`,
-    ...(volume.mirror === undefined ? [] : [`mirror    ${describePeer(volume.mirror)}`]),
-    ...(volume.source === undefined ? [] : [`source    ${describePeer(volume.source)}`]),
+    ...(volume.mirror === undefined ? [] : [`mirror    ${describeMirror(volume.mirror)}`]),
+    ...(volume.source === undefined ? [] : [`source    ${describeSource(volume.source)}`]),
   ];
 }
 
-/** "in sync, acknowledgedSequence 12, ledger entries 0 bytes 0": whatever there is to say. */
-function describePeer(peer: object): string {
-  return Object.entries(peer)
-    .filter(([, value]) => value !== null)
-    .map(([key, value]) => {
-      if (key === "state") return String(value);
-      return typeof value === "object" ? `${key}: ${describePeer(value)}` : `${key} ${value}`;
-    })
-    .join(", ");
+function describeMirror({
+  state,
+  detail,
+  acknowledgedSequence,
+  ledger,
+  aloneSince,
+  wire,
+}: MirrorPart): string {
+  const lacks = ledger.entries === 0 ? [] : [`lacks ${ledger.entries} entries, ${formatBytes(ledger.bytes)}`];
+  const alone = aloneSince === null ? [] : [`alone since sequence ${aloneSince}`];
+  const sent = `${formatBytes(wire.sentBytes)} sent`;
+  return [`${state} (${detail})`, `has ${acknowledgedSequence}`, ...lacks, ...alone, sent].join(", ");
+}
+
+function describeSource({ state, detail, source }: SourcePart): string {
+  return source === null ? `${state} (${detail})` : `${state} (${detail}), ${source}`;
 }
