@@ -86,6 +86,8 @@ export class Pair {
   /** What two crashed sides left behind. */
   static of(source: MemoryStorage, mirror: MemoryStorage, options: PairOptions = {}): Pair {
     const pair = new Pair(options);
+    // Other random numbers than those that made the two sides.
+    pair.#seed = 1000;
     pair.source.storage = source;
     pair.mirror.storage = mirror;
     return pair;
