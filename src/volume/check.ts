@@ -67,9 +67,10 @@ class ImageCheck {
     for (const [vvbn, { kind }] of this.#vvbns) {
       this.#faults.push(`vvbn ${vvbn} (kind ${kind}) is referred to, but the container map has it free`);
     }
-    await this.#checkSegments();
     const blocks = [...this.#places.values()].filter(({ kind }) => kind === RECORD_KIND_DATA).length;
-    return { blocks, nodes: this.#places.size - blocks, rows: this.#rows, faults: this.#faults };
+    const nodes = this.#places.size - blocks;
+    await this.#checkSegments();
+    return { blocks, nodes, rows: this.#rows, faults: this.#faults };
   }
 
   /** The node of `level` behind a pointer, and all below it. */

@@ -30,6 +30,7 @@ export class CpRunner {
   #timer: Timer | null = null;
   #running: Promise<void> | null = null;
   #isEnabled = false;
+  #isWanted = false;
 
   constructor(core: VolumeCore) {
     this.#core = core;
@@ -48,10 +49,8 @@ export class CpRunner {
     this.#progress.wakeAll();
     if (!this.#isEnabled || this.#core.failure) return;
     this.#startTimer();
-    this.#running ??= this.#run().finally(() => {
-      this.#running = null;
-      this.#progress.wakeAll();
-    });
+    this.#isWanted = true;
+    this.#running ??= this.#run();
   }
 
   /** Seals what is dirty and resolves with the number of the CP that holds it, once it is committed. */
@@ -79,13 +78,23 @@ export class CpRunner {
   }
 
   async #run(): Promise<void> {
+    await null;
     try {
-      while (this.#isEnabled && !this.#core.failure && (await this.#step())) {
-        this.#progress.wakeAll();
-        this.#core.wakeSpace();
+      // A kick that comes while the last step finds nothing to do must not be lost: the last look at #isWanted and
+      // the end of the loop are one synchronous step.
+      while (this.#isWanted) {
+        this.#isWanted = false;
+        while (this.#isEnabled && !this.#core.failure && (await this.#step())) {
+          this.#progress.wakeAll();
+          // Blocks may have been freed that writes wait for.
+          this.#core.wakeSpace();
+        }
       }
     } catch (error) {
       this.#core.fail(error);
+    } finally {
+      this.#running = null;
+      this.#progress.wakeAll();
     }
   }
 

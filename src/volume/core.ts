@@ -106,15 +106,20 @@ export class VolumeCore {
     if (this.#failure) return;
     const cause = error instanceof Error ? error.message : String(error);
     const code = error instanceof MirrorvolError ? (error.code as `ERR_${string}`) : "ERR_VOLUME_FAILED";
-    this.#failure = new MirrorvolError(code, `volume "${this.config.name}" has stopped: ${cause}`, {
-      cause: error,
-    });
+    const message = `volume "${this.config.name}" has stopped: ${cause}`;
+    const failure = new MirrorvolError(code, message, { cause: error });
+    this.end(failure);
+    this.emit("failed", { error: failure });
+  }
+
+  /** Whoever waits for anything gets the error, and so does whoever comes later. */
+  end(error: MirrorvolError): void {
+    this.#failure ??= error;
     this.pending.fail(this.#failure);
     for (const waiter of this.#flushWaiters.splice(0)) waiter.settle(this.#failure);
     this.#gateWaiters.wakeAll();
     this.#spaceWaiters.wakeAll();
     this.onWork();
-    this.emit("failed", { error: this.#failure });
   }
 
   // --------------------------------------------------------------------------------- acknowledgements
@@ -175,9 +180,10 @@ export class VolumeCore {
   }
 
   /** Resolves when everything appended so far is acknowledged; waits as long as a write would. */
-  barrier(signal?: AbortSignal): Promise<void> {
+  async barrier(signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
     const { sequence } = this.log.tail;
-    if (this.pending.acknowledged >= sequence) return Promise.resolve();
+    if (this.pending.acknowledged >= sequence) return;
     const deadlineMs = this.writeTimeoutMs + this.world.clock.nowMs();
     return new Promise((resolve, reject) => {
       const settle = settleOnce(resolve, reject, signal, () =>

@@ -200,9 +200,7 @@ export class Volume extends EventTarget {
     await this.#runner.stop();
     await core.store.commitLock.run(async () => {});
     await core.log.close();
-    core.pending.fail(
-      new MirrorvolError("ERR_CLOSED", `volume "${this.name}" was closed before this was confirmed`),
-    );
+    core.end(new MirrorvolError("ERR_CLOSED", `volume "${this.name}" was closed before this was confirmed`));
     await core.store.close();
   }
 
@@ -343,7 +341,7 @@ export class Volume extends EventTarget {
     const { store, log } = this.#core;
     await store.commitLock.run(() => store.updateSuperblock(changes as SuperblockChanges));
     const newest = this.history[this.history.length - 1]!;
-    if (newest.id !== log.generation.id) log.generation = { number: newest.number, id: newest.id };
+    log.generation = { number: newest.number, id: newest.id };
     if (changes.role !== undefined) this.#runner.enable(changes.role === "source");
   }
 

@@ -3,6 +3,7 @@ export class Waiters {
   #wakes = new Set<() => void>();
 
   wait(signal?: AbortSignal): Promise<void> {
+    if (signal?.aborted) return Promise.reject(signal.reason);
     return new Promise((resolve, reject) => {
       const wake = () => {
         signal?.removeEventListener("abort", abort);

@@ -1,5 +1,6 @@
 // A storage whose disks fail where the test says, over any other storage.
 import type { Disk, DiskOperation, Storage } from "../../src/io/disk.ts";
+import { MemoryStorage } from "../support/memory_storage.ts";
 
 export interface DiskCall {
   readonly path: string;
@@ -101,4 +102,16 @@ class FaultyDisk implements Disk {
 
 export function eio({ path, kind, offset }: DiskCall): Error {
   return Object.assign(new Error(`${path}: ${kind} at ${offset}: simulated I/O error`), { code: "EIO" });
+}
+
+/** What a process that died just now leaves, while the first one goes on. */
+export async function copyOf(storage: MemoryStorage): Promise<MemoryStorage> {
+  const copy = new MemoryStorage();
+  for (const path of storage.paths) {
+    const disk = await storage.open(path, { readOnly: true });
+    await disk.close();
+    await (await copy.create(path, disk.bytes, "sparse")).close();
+    copy.poke(path, 0, storage.peek(path, 0, disk.bytes));
+  }
+  return copy;
 }

@@ -7,7 +7,7 @@ import type { Volume, VolumeConfig } from "../../src/volume/volume.ts";
 import { assert, suite } from "../support/harness.ts";
 import { MemoryStorage } from "../support/memory_storage.ts";
 import { expectSound, withStore } from "./checking.ts";
-import { eio, FaultyStorage } from "./faults.ts";
+import { copyOf, eio, FaultyStorage } from "./faults.ts";
 import { content, expectBytes, Model, makeVolume, openVolume, smallConfig } from "./fixture.ts";
 
 const test = suite("volume members");
@@ -246,18 +246,6 @@ for (const { name, changes, losses } of [
       await again.close();
     }
   });
-}
-
-/** What a process that died just now leaves, while the first one goes on. */
-async function copyOf(storage: MemoryStorage): Promise<MemoryStorage> {
-  const copy = new MemoryStorage();
-  for (const path of storage.paths) {
-    const disk = await storage.open(path, { readOnly: true });
-    await disk.close();
-    await (await copy.create(path, disk.bytes, "sparse")).close();
-    copy.poke(path, 0, storage.peek(path, 0, disk.bytes));
-  }
-  return copy;
 }
 
 test("m = 0: a lost member is an error, at open and at run time, never zeros", async () => {
