@@ -19,10 +19,10 @@ import {
   type VolumeShape,
   volumeSchema,
 } from "./config_schema.ts";
+import { SECRET_BYTES_MIN } from "./defaults.ts";
 import { parseSocket } from "./units.ts";
 
 const FILE_BYTES_MAX = 1024 ** 2;
-export const SECRET_BYTES_MIN = 16;
 
 export interface MirrorTarget {
   /** Of the mirror's node: "ws://host:port". */

@@ -5,12 +5,14 @@
 // like any other. A missing key is filled with its default here, and nowhere else.
 import * as v from "valibot";
 import { BLOCK_BYTES } from "../../assembly/format.ts";
+import {
+  DEFAULT_CP_INTERVAL_MS,
+  DEFAULT_LOG_BYTES,
+  DEFAULT_MIRROR_TIMEOUT_MS,
+  DEFAULT_WRITE_TIMEOUT_MS,
+} from "./defaults.ts";
 import { parseDuration, parseHostPort, parseSize, parseSocket } from "./units.ts";
 
-const DEFAULT_LOG_BYTES = 64 * 1024 ** 2;
-const DEFAULT_CP_INTERVAL_MS = 10_000;
-export const DEFAULT_MIRROR_TIMEOUT_MS = 5_000;
-export const DEFAULT_WRITE_TIMEOUT_MS = 30_000;
 const VOLUME_BYTES_MAX = 64 * 1024 ** 4;
 
 /** What is wrong with the value at a key path. */

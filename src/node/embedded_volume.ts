@@ -12,7 +12,7 @@ import {
   type WriteOptions,
 } from "../volume/volume.ts";
 import type { MirrorTarget } from "./config.ts";
-import { DEFAULT_MIRROR_TIMEOUT_MS, DEFAULT_WRITE_TIMEOUT_MS } from "./config_schema.ts";
+import { DEFAULT_MIRROR_TIMEOUT_MS, DEFAULT_WRITE_TIMEOUT_MS } from "./defaults.ts";
 import { VOLUME_EVENTS } from "./events.ts";
 import { type OpenedVolume, openVolume } from "./open_volume.ts";
 import { type ServedStatus, servedStatus } from "./status.ts";
