@@ -42,7 +42,7 @@ async function demonstrate(pair: DemoPair, isKept: boolean, interrupted: Promise
     screen.say(`everything is in ${pair.folder}`);
     screen.say(`source: process ${source.pid}, NBD at ${source.ready.nbd}`);
     screen.say(`mirror: process ${mirror.pid}, listens at ${mirror.ready.listen}`);
-    await waitForSync(source);
+    await waitForSync(source, mirror);
     const written = await writeAndKill(source, mirror);
     const times = await promote(pair, mirror);
     await readEverything(mirror, "Reading every block from the promoted mirror");
@@ -61,8 +61,11 @@ async function demonstrate(pair: DemoPair, isKept: boolean, interrupted: Promise
   await over;
 }
 
-async function waitForSync(source: NodeProcess): Promise<void> {
+async function waitForSync(source: NodeProcess, mirror: NodeProcess): Promise<void> {
   screen.step("First sync");
+  const sides = await Promise.all([reportOf(source), reportOf(mirror)]);
+  const [here, there] = sides.map(({ geometry }) => `${geometry.data} + ${geometry.parity}`);
+  screen.check(`the sides have different geometries: ${here} and ${there}`, here !== there);
   const state = await waitFor(async () => {
     const { mirror } = await reportOf(source);
     screen.state("mirror relationship", mirror === undefined ? "none" : `${mirror.state} (${mirror.detail})`);
@@ -84,6 +87,12 @@ async function writeAndKill(source: NodeProcess, mirror: NodeProcess): Promise<W
   screen.say(`source killed with ${underWay} writes under way (${ledger.blocksInDoubt} blocks in doubt)`);
   screen.check("the source died of SIGKILL", signal === "SIGKILL");
   screen.check("it was killed in mid-write", underWay > 0 && ledger.blocksInDoubt > 0);
+  const gone = await waitFor(async () => {
+    const { source: seen } = await reportOf(mirror);
+    return seen?.state === "degraded" ? seen.detail : null;
+  });
+  screen.say(`the mirror sees: ${gone}`);
+  screen.checkRoots();
   screen.check(`at least ${CPS_WANTED} consistency points happened`, sample.sourceCps >= CPS_WANTED);
   return { ...sample, writes: sum(streams, "acknowledgedWrites"), bytes: sum(streams, "acknowledgedBytes") };
 }
@@ -114,6 +123,7 @@ async function watchWriting(
     const [here, there] = await Promise.all([reportOf(source), reportOf(mirror)]);
     const elapsedMs = performance.now() - start;
     screen.progress(elapsedMs, sum(streams, "acknowledgedWrites"), bytes, here, there);
+    screen.compareRoots(here, there);
     const isEnough = elapsedMs >= WRITE_MS_MIN && here.cp >= CPS_WANTED && there.cp >= CPS_WANTED;
     if (!isEnough && elapsedMs < WRITE_MS_MAX) continue;
     return { wirePerByte: ((here.mirror?.wire.sentBytes ?? 0) - sentBefore) / bytes, sourceCps: here.cp };

@@ -81,7 +81,11 @@ export interface VolumeReport {
   readonly sequence: number;
   readonly cp: number;
   readonly rootHash: string;
+  readonly geometry: { readonly data: number; readonly parity: number };
   readonly members: readonly { readonly path: string; readonly state: string }[];
+  /** Of a mirror. */
+  readonly source?: { readonly state: string; readonly detail: string };
+  /** Of a source. */
   readonly mirror?: {
     readonly state: string;
     readonly acknowledgedSequence: number;

@@ -9,6 +9,8 @@ export class Screen {
   readonly #failed: string[] = [];
   readonly #states = new Map<string, string>();
   #checkCount = 0;
+  #rootsCompared = 0;
+  #rootsDifferent = 0;
 
   constructor() {
     // Whoever reads along may stop (`| head`): that must not end us before we have cleaned up.
@@ -42,6 +44,18 @@ export class Screen {
     const amount = `${(bytes / 1024 ** 2).toFixed(0)} MiB in ${writes.toLocaleString("en-US")} writes`;
     const cps = `CP ${source.cp} on the source, ${mirror.cp} on the mirror`;
     this.say(`${amount} acknowledged (${rate}/s); ${cps}; ${source.mirror?.state ?? "no mirror"}`);
+  }
+
+  /** Whenever both sides happen to be at the same consistency point, their images must have the same hash. */
+  compareRoots(source: VolumeReport, mirror: VolumeReport): void {
+    if (source.cp !== mirror.cp) return;
+    this.#rootsCompared++;
+    if (source.rootHash !== mirror.rootHash) this.#rootsDifferent++;
+  }
+
+  checkRoots(): void {
+    const looks = `${this.#rootsCompared} of these looks found both at the same consistency point`;
+    this.check(`${looks}, with the same root hash`, this.#rootsDifferent === 0);
   }
 
   check(what: string, isHeld: boolean): void {

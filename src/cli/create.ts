@@ -21,7 +21,10 @@ export async function create(command: {
   try {
     const created: string[] = [];
     const onCreated = (name: string) => void created.push(name);
-    await createVolumes(nodeWorld(), config, names, { signal: interrupted.signal, onCreated });
+    const onBegin = (name: string) => {
+      if (process.stderr.isTTY) process.stderr.write(`creating ${name} ...\n`);
+    };
+    await createVolumes(nodeWorld(), config, names, { signal: interrupted.signal, onBegin, onCreated });
     for (const name of created) process.stdout.write(`${summaryOf(config.volumes.get(name)!)}\n`);
     return 0;
   } finally {

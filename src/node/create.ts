@@ -13,6 +13,7 @@ import type { NodeConfig, VolumeEntry } from "./config.ts";
 export interface CreateOptions {
   /** Checked between volumes: what was made until then is removed. */
   readonly signal?: AbortSignal;
+  readonly onBegin?: (name: string) => void;
   readonly onCreated?: (name: string) => void;
 }
 
@@ -28,6 +29,7 @@ export async function createVolumes(
   const made: VolumeEntry[] = [];
   try {
     for (const entry of entries) {
+      options.onBegin?.(entry.volume.name);
       await createOne(world, entry, made);
       made.push(entry);
       options.signal?.throwIfAborted();
