@@ -11,9 +11,13 @@ import { Pair, type PairOptions } from "./pair.ts";
 export const deadlineMs = 240_000;
 
 const BLOCKS = 192;
-const OPERATIONS = 200;
+/** Of four operations at once, for the most part. */
+const ROUNDS = 60;
 const sizes = { sizeBytes: BLOCKS * BLOCK_BYTES, memberBytes: 4 * 1024 * 1024 };
-const options: PairOptions = { source: sizes, mirror: { ...sizes, members: ["x", "y", "z", "u"] } };
+const options: PairOptions = {
+  source: { ...sizes, log: ["log"] },
+  mirror: { ...sizes, members: ["x", "y", "z", "u"] },
+};
 
 interface CrashPoint {
   readonly event: number;
@@ -37,7 +41,7 @@ async function crashPoints(side: "source" | "mirror", visit: (point: CrashPoint)
       expectation: expectation.copy(),
     });
   };
-  await pair.waitFor("the workload", workload(pair.source.volume, expectation, 11, OPERATIONS));
+  await pair.waitFor("the workload", workload(pair.source.volume, expectation, 11, ROUNDS, 4));
   pair[side].storage.onEvent = () => {};
   await pair.close();
 }
@@ -85,7 +89,7 @@ for (const side of ["source", "mirror"] as const) {
   test(`the ${side} loses power at every write and sync`, async () => {
     const points: CrashPoint[] = [];
     await crashPoints(side, (point) => points.push(point));
-    assert.ok(points.length > 200, `the workload has only ${points.length} events`);
+    assert.ok(points.length > 150, `the workload has only ${points.length} events`);
     for (const point of points) {
       const where = `${side} event ${point.event}`;
       await recover(point, where).catch((error: unknown) => {

@@ -38,21 +38,25 @@ export class Expectation {
   }
 }
 
-/** Operations one after the other, now and then several at once on different blocks; overwrites, trims, CPs. */
+/**
+ * Rounds of operations one after the other: most write `width` extents at once on different blocks, some six; now
+ * and then a trim, a flush, a CP.
+ */
 export async function workload(
   volume: Volume,
   expectation: Expectation,
   seed: number,
-  operations: number,
+  rounds: number,
+  usualWidth = 1,
 ): Promise<void> {
   const random = randomFrom(seed);
-  for (let i = 0; i < operations; i++) {
+  for (let i = 0; i < rounds; i++) {
     const kind = random(16);
     if (kind === 0) await volume.consistencyPoint();
     else if (kind === 1) await volume.flush();
     else if (kind === 2) await trim(volume, expectation, random(expectation.blocks - 40), 1 + random(40));
     else {
-      const width = kind < 6 ? 6 : 1;
+      const width = kind < 6 ? 6 : usualWidth;
       const first = random(expectation.blocks - width * 4);
       const writes = Array.from({ length: width }, (_, part) => {
         return write(volume, expectation, first + part * 4, 1 + random(4), i * 8 + part);
