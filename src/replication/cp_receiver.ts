@@ -108,17 +108,21 @@ export class CpReceiver {
   #enqueue(job: Job): void {
     if (this.#jobs.length >= SEALS_MAX) throw wireFault("more consistency points than seals can be");
     this.#jobs.push(job);
-    this.#running ??= this.#run().finally(() => {
-      this.#running = null;
-    });
+    this.#running ??= this.#run();
   }
 
+  /** The last look at the jobs and the end of the loop are one synchronous step: no job is left lying. */
   async #run(): Promise<void> {
-    for (let job = this.#jobs.shift(); job !== undefined; job = this.#jobs.shift()) {
-      const ack = await this.#make(job);
-      if (this.#isStopped) return;
-      this.#options.report(ack);
-      if (ack.outcome !== "committed") this.#jobs = [];
+    await null;
+    try {
+      for (let job = this.#jobs.shift(); job !== undefined; job = this.#jobs.shift()) {
+        const ack = await this.#make(job);
+        if (this.#isStopped) return;
+        this.#options.report(ack);
+        if (ack.outcome !== "committed") this.#jobs = [];
+      }
+    } finally {
+      this.#running = null;
     }
   }
 
