@@ -318,6 +318,23 @@ test("too few members are refused, and nothing is changed by trying", async () =
   await volume.close();
 });
 
+test("a member that missed nothing but the record of its absence is not trusted either", async () => {
+  const config = smallConfig();
+  const { storage: memory, model } = await prepare(config);
+  const back = await takeAway(memory, "b/m", MEMBER_BYTES);
+  await (await openVolume(memory, config)).close();
+  await back();
+  const storage = new FaultyStorage(memory);
+  const volume = await openVolume(storage, config);
+  assert.match(volume.status().members[1]!.reason!, "stale");
+  storage.judge = (call) => (call.path === "b/m" ? assert.unreachable(`${call.kind} on it`) : null) as null;
+  await model.expectEqual(volume);
+  await fill(volume, model, 2);
+  await volume.consistencyPoint();
+  await model.expectEqual(volume);
+  await volume.close();
+});
+
 test("no member at all is refused", async () => {
   const config = smallConfig();
   const { storage } = await prepare(config);
