@@ -3,6 +3,8 @@ import { request } from "node:http";
 import { MirrorvolError } from "../kernel/errors.ts";
 import type { NodeConfig } from "../node/config.ts";
 
+const STATUS_MS = 30_000;
+
 /** The answer's JSON. Throws ERR_NOT_RUNNING, or the error that the node answered with. */
 export async function askNode(
   config: NodeConfig,
@@ -37,6 +39,10 @@ function send(
       response.on("end", () => resolve({ status: response.statusCode ?? 0, text }));
       response.on("error", (cause) => reject(lost(config, cause)));
     });
+    // A promotion takes as long as it takes; looking does not.
+    if (method === "GET") {
+      outgoing.setTimeout(STATUS_MS, () => outgoing.destroy(new Error(`no answer within ${STATUS_MS} ms`)));
+    }
     outgoing.on("error", (cause: NodeJS.ErrnoException) => reject(lost(config, cause)));
     outgoing.end(body);
   });
