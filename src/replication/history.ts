@@ -7,7 +7,7 @@
 // A superblock keeps the newest 64 generations only, so they are matched by number. Histories that share no
 // number cannot be compared, which counts as diverged.
 
-import type { GenerationRecord } from "./port.ts";
+import type { GenerationRecord, LogPosition } from "./port.ts";
 
 export type Relation =
   | { readonly kind: "equal" }
@@ -28,11 +28,16 @@ export function compareHistories(
   const common = Math.min(a.length, b.length);
   if (common === 0) return diverged("they share no generation");
   for (let index = 0; index < common; index++) {
-    if (!isSame(a[index]!, b[index]!)) return diverged(describeFork(a[index]!, b[index]!));
+    if (!isSame(a[index]!, b[index]!)) return diverged(describeDifference(a[index]!, b[index]!));
   }
   if (a.length > common) return { kind: "newer", next: a[common]! };
   if (b.length > common) return { kind: "older", next: b[common]! };
   return { kind: "equal" };
+}
+
+/** The present generation. */
+export function newestOf(history: readonly GenerationRecord[]): GenerationRecord {
+  return history[history.length - 1]!;
 }
 
 /** Whether a history, as it came from a peer, can be one at all. */
@@ -50,6 +55,12 @@ export function describeGeneration(record: GenerationRecord): string {
   return `generation ${record.number} (${record.id.toString(16)}) from sequence ${record.startSequence} on`;
 }
 
+/** What a fenced volume has beyond the start of the newer generation; empty if nothing. */
+export function describeFork(by: GenerationRecord, tail: LogPosition): string {
+  if (tail.sequence <= by.startSequence) return "";
+  return `; entries ${by.startSequence + 1} to ${tail.sequence} are a fork, kept in the log`;
+}
+
 function isSame(a: GenerationRecord, b: GenerationRecord): boolean {
   return (
     a.number === b.number &&
@@ -63,6 +74,6 @@ function diverged(reason: string): Relation {
   return { kind: "diverged", reason };
 }
 
-function describeFork(a: GenerationRecord, b: GenerationRecord): string {
+function describeDifference(a: GenerationRecord, b: GenerationRecord): string {
   return `here ${describeGeneration(a)}, there ${describeGeneration(b)}`;
 }

@@ -12,21 +12,18 @@
 //   - an entry is acknowledged when the log says that it is durable, once for each group commit;
 //   - `close` resolves when nothing of the session touches the volume any more.
 
-import { NONCE_BYTES, WIRE_VERSION } from "../../assembly/wire_format.ts";
 import type { Connection } from "../io/transport.ts";
 import type { World } from "../io/world.ts";
 import { MirrorvolError } from "../kernel/errors.ts";
 import type { Kernel } from "../kernel/kernel.ts";
-import { bytesEqual, toHex } from "../volume/words.ts";
 import { CpReceiver, cpBounds } from "./cp_receiver.ts";
 import { streamEntries } from "./entry_stream.ts";
 import { EntryTaker } from "./entry_taker.ts";
-import { fence } from "./fence.ts";
 import { wireFault } from "./fields.ts";
-import { checkTerms, isProof, proofOf, type Terms, wrongProof } from "./handshake.ts";
-import { compareHistories, describeGeneration, isHistory } from "./history.ts";
+import { compareHistories, describeGeneration, newestOf } from "./history.ts";
 import { Link } from "./link.ts";
 import type { BodyOf, Message, MessageName } from "./messages.ts";
+import { admit, checkHistory, MirrorHandshake } from "./mirror_handshake.ts";
 import { appliedSequence, describeMirror, sizeBlocksOf } from "./mirror_state.ts";
 import type { Generation, GenerationRecord, ReplicatedVolume } from "./port.ts";
 import { LinkImage, RemoteReader } from "./remote_image.ts";
@@ -66,11 +63,10 @@ const LOG_IS_FULL = {
 export class MirrorSession {
   readonly #options: SessionOptions;
   readonly #link: Link;
+  readonly #handshake: MirrorHandshake;
   readonly #reader: RemoteReader;
   readonly #abort = new AbortController();
   #phase: Phase = "hello";
-  #terms: Terms = { volume: "", sourceNonce: new Uint8Array(0), mirrorNonce: new Uint8Array(0) };
-  #timeoutMs = HANDSHAKE_TIMEOUT_MS;
   #volume: ReplicatedVolume | null = null;
   #sourceId = new Uint8Array(0);
   #receiver: CpReceiver | null = null;
@@ -93,11 +89,12 @@ export class MirrorSession {
       onEntries: (bytes) => this.#onEntries(bytes),
       onClosed: (reason, fault) => this.#onClosed(reason, fault),
     });
+    this.#handshake = new MirrorHandshake(world, this.#link, options.secret);
     this.#reader = new RemoteReader(this.#link);
   }
 
   get volumeName(): string {
-    return this.#terms.volume;
+    return this.#handshake.volumeName;
   }
 
   get sourceId(): Uint8Array {
@@ -140,6 +137,9 @@ export class MirrorSession {
   // ---------------------------------------------------------------------------------------- the handshake
 
   #step(message: Message, generation: Generation): void {
+    if (message.name === "refuse") {
+      return this.#link.close(`the source refuses: ${message.body.code}: ${message.body.text}`);
+    }
     if (!ALLOWED[this.#phase].includes(message.name)) {
       throw wireFault(`${message.name} while the mirror's session is "${this.#phase}"`);
     }
@@ -149,7 +149,7 @@ export class MirrorSession {
 
   /** Until we follow the source's history, the histories themselves are compared. */
   #checkGeneration(volume: ReplicatedVolume, theirs: Generation): void {
-    const ours = newest(volume.persisted.history);
+    const ours = newestOf(volume.persisted.history);
     if (this.#phase !== "forwarding" || (theirs.number === ours.number && theirs.id === ours.id)) return;
     const text = `generation ${theirs.number} (${theirs.id.toString(16)}) is refused, here is ${describeGeneration(ours)}`;
     this.#link.refuse(new MirrorvolError("ERR_GENERATION", text), volume.persisted.history);
@@ -158,9 +158,13 @@ export class MirrorSession {
   #handle(message: Message): void {
     switch (message.name) {
       case "hello":
-        return this.#onHello(message.body);
+        this.#handshake.onHello(message.body);
+        this.#phase = "proof";
+        return;
       case "proof":
-        return this.#onProof(message.body.proof);
+        this.#handshake.onProof(message.body.proof);
+        this.#phase = "state";
+        return;
       case "sourceState":
         return this.#hold(() => this.#admit(message.body));
       case "chainRequest":
@@ -193,60 +197,19 @@ export class MirrorSession {
     else if (message.name === "cpOwn") receiver.onOwn(message.body);
   }
 
-  #onHello({ protocol, hasSecret, timeoutMs, nonce, volume }: BodyOf<"hello">): void {
-    checkTerms(this.#options.secret ?? undefined, { protocol, hasSecret });
-    const mirrorNonce = this.#options.world.random.bytes(NONCE_BYTES);
-    this.#terms = { volume, sourceNonce: nonce, mirrorNonce };
-    this.#timeoutMs = timeoutMs;
-    const isSecret = this.#options.secret !== null;
-    this.#link.send("challenge", { protocol: WIRE_VERSION, hasSecret: isSecret, nonce: mirrorNonce });
-    this.#phase = "proof";
-  }
-
-  #onProof(given: Uint8Array): void {
-    const { world, secret } = this.#options;
-    const prove = (role: "source" | "mirror") =>
-      proofOf(world.authenticator, secret ?? undefined, role, this.#terms);
-    if (!isProof(prove("source"), given)) throw wrongProof("source");
-    this.#link.send("proof", { proof: prove("mirror") });
-    this.#link.timeoutMs = this.#timeoutMs;
-    this.#phase = "state";
-  }
-
   async #admit(source: BodyOf<"sourceState">): Promise<void> {
-    const volume = this.#options.find(this.#terms.volume);
-    if (volume === undefined) {
-      throw new MirrorvolError("ERR_NO_SUCH_VOLUME", `no volume "${this.#terms.volume}" here`);
-    }
-    if (!isHistory(source.history)) throw wireFault("the source's history has gaps");
-    if (volume.persisted.role !== "mirror") return this.#refuseAsSource(volume, source.history);
-    const { boundTo } = volume.persisted;
-    if (boundTo !== null && !bytesEqual(boundTo, source.volumeId)) {
-      const text = `volume "${volume.name}" is bound to source ${toHex(boundTo)}, this is ${toHex(source.volumeId)}`;
-      throw new MirrorvolError("ERR_NOT_BOUND", text);
-    }
+    const name = this.volumeName;
+    const volume = this.#options.find(name);
+    if (volume === undefined) throw new MirrorvolError("ERR_NO_SUCH_VOLUME", `no volume "${name}" here`);
+    if ((await admit(volume, source, this.#link)) === null) return;
     this.#sourceId = Uint8Array.from(source.volumeId);
     await this.#options.attach(this);
-    if (this.#isClosed()) return;
-    await this.#takeOver(volume, source);
-  }
-
-  /** We were promoted, or started as a source: whose history goes on decides. */
-  async #refuseAsSource(volume: ReplicatedVolume, theirs: readonly GenerationRecord[]): Promise<void> {
-    const relation = compareHistories(volume.persisted.history, theirs);
-    if (relation.kind === "older") {
-      await fence(volume, relation.next);
-      throw new MirrorvolError("ERR_DEMOTED", `volume "${volume.name}" was demoted just now: connect again`);
-    }
-    const by = describeGeneration(newest(volume.persisted.history));
-    const text = `volume "${volume.name}" is a source here, ${by}`;
-    const code = relation.kind === "newer" ? "ERR_FENCED" : "ERR_NOT_A_MIRROR";
-    this.#link.refuse(new MirrorvolError(code, text), volume.persisted.history);
+    if (!this.#isClosed()) await this.#takeOver(volume, source);
   }
 
   async #takeOver(volume: ReplicatedVolume, source: BodyOf<"sourceState">): Promise<void> {
     this.#volume = volume;
-    const ours = newest(volume.persisted.history);
+    const ours = newestOf(volume.persisted.history);
     this.#link.generation = { number: ours.number, id: ours.id };
     // What the source has not committed stays in our log: it may need it back.
     volume.setLogRetention(source.cp >= volume.cp ? await appliedSequence(volume) : 0);
@@ -287,7 +250,7 @@ export class MirrorSession {
         `forwarding after ${after.sequence}, the mirror is at ${sequence}`,
       );
     }
-    this.#checkHistory(volume, history);
+    checkHistory(volume, history);
     await this.#record(volume, history, inSync ? volume.persisted.inSync : false);
     if (this.#isClosed()) return;
     this.#wantsReceived = wantsReceived;
@@ -305,13 +268,6 @@ export class MirrorSession {
     this.#taker.ackSoon();
   }
 
-  #checkHistory(volume: ReplicatedVolume, theirs: readonly GenerationRecord[]): void {
-    if (!isHistory(theirs)) throw wireFault("the source's history has gaps");
-    const relation = compareHistories(volume.persisted.history, theirs);
-    if (relation.kind === "equal" || relation.kind === "older") return;
-    throw new MirrorvolError("ERR_GENERATION", "the source's history does not go on where the mirror's ends");
-  }
-
   /** Binds to the source and follows its history, durably. */
   async #record(
     volume: ReplicatedVolume,
@@ -327,7 +283,7 @@ export class MirrorSession {
     if (!isRecorded) {
       await volume.persist({ boundTo: this.#sourceId, fencedBy: null, history: [...history], inSync });
     }
-    const { number, id } = newest(history);
+    const { number, id } = newestOf(history);
     this.#link.generation = { number, id };
   }
 
@@ -355,13 +311,13 @@ export class MirrorSession {
     this.#isSynced = false;
     await this.#endForwarding();
     const isBlank = volume.persisted.boundTo === null && volume.log.tail.sequence === 0;
-    if (!isBlank) this.#checkHistory(volume, announced.history);
+    if (!isBlank) checkHistory(volume, announced.history);
     // Bound from now on; a volume that has nothing yet takes over the history at once, others with the image.
     await this.#record(volume, isBlank ? announced.history : volume.persisted.history, false);
     const image = new LinkImage(this.#reader, announced, sizeBlocksOf(volume));
     const done = await this.#tryImage(volume, image, announced.history);
     if (this.#isClosed()) return;
-    const { number, id } = newest(volume.persisted.history);
+    const { number, id } = newestOf(volume.persisted.history);
     this.#link.generation = { number, id };
     if (done.outcome === "committed") volume.setLogRetention(announced.seal.sequence);
     this.#phase = "idle";
@@ -429,8 +385,4 @@ export class MirrorSession {
     await this.#endForwarding();
     while (this.#work.size > 0) await Promise.all(this.#work);
   }
-}
-
-function newest(history: readonly GenerationRecord[]): GenerationRecord {
-  return history[history.length - 1]!;
 }

@@ -13,63 +13,26 @@
 //
 // Everything that changes what is durable runs in one line (`#inLine`), one after the other.
 
-import type { World } from "../io/world.ts";
+import { ENTRY_KIND, ENTRY_KIND_SEAL } from "../../assembly/format.ts";
+import type { Connection } from "../io/transport.ts";
 import { MirrorvolError } from "../kernel/errors.ts";
-import type { Kernel } from "../kernel/kernel.ts";
-import type { WriteMode } from "../volume/pending.ts";
 import { fenced } from "../volume/volume.ts";
 import { CpMemory } from "./cp_memory.ts";
 import type { Decision } from "./decide.ts";
 import { Dialer } from "./dialer.ts";
 import { fence } from "./fence.ts";
-import { compareHistories, describeGeneration } from "./history.ts";
+import { compareHistories, describeFork, describeGeneration, newestOf } from "./history.ts";
 import { LogRelief } from "./log_relief.ts";
 import type { BodyOf, MirrorState } from "./messages.ts";
 import type { AppendedEntry, GenerationRecord, ReplicatedVolume } from "./port.ts";
-import { SourceSession, type SourceSessionHost } from "./source_session.ts";
+import { RelationReport, type Trouble } from "./relation_report.ts";
+import type { SourceSessionHost } from "./session_host.ts";
+import { SourceSession } from "./source_session.ts";
+import type { SourceRelationshipOptions, SourceRelationshipStatus } from "./source_types.ts";
 import { Standing } from "./standing.ts";
 import { Watch } from "./watch.ts";
 
-export interface MirrorTarget {
-  /** Of the mirror's node: "ws://host:port". */
-  readonly url: string;
-  /** The volume's name over there. Default: its own. */
-  readonly volume?: string;
-  readonly mode: WriteMode;
-  readonly onMirrorLoss: "stop" | "continue";
-  /** Default 5000. */
-  readonly mirrorTimeoutMs?: number;
-}
-
-export interface SourceRelationshipOptions {
-  readonly world: World;
-  readonly kernel: Kernel;
-  readonly volume: ReplicatedVolume;
-  readonly target: MirrorTarget;
-  readonly secret: Uint8Array | null;
-  /** What happens, for people; `name` for programs: mirrorstate, mirrorlost, fenced, diverged. */
-  readonly onEvent?: (text: string, name: string) => void;
-}
-
-export type MirrorRelationState = "in sync" | "catching up" | "degraded" | "diverged";
-
-export interface SourceRelationshipStatus {
-  readonly state: MirrorRelationState;
-  readonly detail: string;
-  /** What the mirror is known to have made durable. */
-  readonly acknowledgedSequence: number;
-  readonly ledger: { readonly entries: number; readonly bytes: number };
-  readonly aloneSince: number | null;
-  readonly wire: { readonly sentBytes: number; readonly receivedBytes: number };
-}
-
-/** Why there is no session, and that trying again soon is of no use. */
-interface Trouble {
-  readonly state: "degraded" | "diverged";
-  readonly text: string;
-  /** Clients must not be served by a new generation either. */
-  readonly isFatal: boolean;
-}
+export type { MirrorTarget, SourceRelationshipOptions, SourceRelationshipStatus } from "./source_types.ts";
 
 const MIRROR_TIMEOUT_MS = 5000;
 /** Alone and so little behind: writes wait for the mirror again. */
@@ -78,7 +41,7 @@ const REJOIN_LAG_ENTRIES = 256;
 export class SourceRelationship implements SourceSessionHost {
   readonly #options: SourceRelationshipOptions;
   readonly #volume: ReplicatedVolume;
-  readonly #onEvent: (text: string, name: string) => void;
+  readonly #report: RelationReport;
   readonly #timeoutMs: number;
   readonly #memory = new CpMemory();
   readonly #standing: Standing;
@@ -88,11 +51,7 @@ export class SourceRelationship implements SourceSessionHost {
   #session: SourceSession | null = null;
   /** Of this source when the session began. */
   #sessionGeneration = 0;
-  #trouble: Trouble | null = null;
-  #notice = "";
   #isInSync = false;
-  #isLossTold = false;
-  #toldState: MirrorRelationState = "degraded";
   /** The mirror is in sync once it has everything up to here; null: not asked for yet. */
   #syncTarget: number | null = null;
   #isSyncSent = false;
@@ -106,7 +65,7 @@ export class SourceRelationship implements SourceSessionHost {
     const { world, volume, target } = options;
     this.#options = options;
     this.#volume = volume;
-    this.#onEvent = options.onEvent ?? (() => {});
+    this.#report = new RelationReport(options.onEvent ?? (() => {}));
     this.#timeoutMs = target.mirrorTimeoutMs ?? MIRROR_TIMEOUT_MS;
     this.#standing = new Standing(world, volume);
     this.#relief = new LogRelief(volume);
@@ -115,7 +74,7 @@ export class SourceRelationship implements SourceSessionHost {
       url: target.url,
       maxDelayMs: this.#timeoutMs,
       onConnected: (connection) => this.#begin(connection),
-      onFailed: (reason) => this.#noteTrouble(`cannot connect: ${reason}`),
+      onFailed: (reason) => this.#noteFailure(`cannot connect: ${reason}`),
     });
     this.#watch = new Watch({
       clock: world.clock,
@@ -145,8 +104,8 @@ export class SourceRelationship implements SourceSessionHost {
   status(): SourceRelationshipStatus {
     const session = this.#session?.wire ?? { sentBytes: 0, receivedBytes: 0 };
     return {
-      state: this.#state(),
-      detail: this.#detail(),
+      state: this.#state,
+      detail: this.#detail,
       acknowledgedSequence: this.#standing.mirrorDurable,
       ledger: this.#standing.ledger,
       aloneSince: this.#volume.persisted.aloneSince,
@@ -171,7 +130,7 @@ export class SourceRelationship implements SourceSessionHost {
     if (this.#standing.mirrorDurable === sequence - 1) this.#watch.progress();
     this.#standing.onAppended(entry);
     this.#session?.onAppended(entry);
-    this.#relieve();
+    if (entry.view[ENTRY_KIND] === ENTRY_KIND_SEAL) this.#relieve();
   }
 
   #onCpProgress(note: () => void): void {
@@ -194,7 +153,7 @@ export class SourceRelationship implements SourceSessionHost {
 
   // ------------------------------------------------------------------------------------------ the session
 
-  #begin(connection: Parameters<Dialer["options"]["onConnected"]>[0]): void {
+  #begin(connection: Connection): void {
     const { world, kernel, target, secret } = this.#options;
     this.#session = new SourceSession({
       world,
@@ -215,13 +174,12 @@ export class SourceRelationship implements SourceSessionHost {
   }
 
   get #generation(): number {
-    const { history } = this.#volume.persisted;
-    return history[history.length - 1]!.number;
+    return newestOf(this.#volume.persisted.history).number;
   }
 
   async onDecision(session: SourceSession, decision: Decision, remote: MirrorState): Promise<boolean> {
     await this.#inLine(() => this.#take(session, decision, remote));
-    return this.#session === session && !this.#isClosed && this.#trouble === null;
+    return this.#session === session && !this.#isClosed && this.#report.trouble === null;
   }
 
   async #take(session: SourceSession, decision: Decision, remote: MirrorState): Promise<void> {
@@ -236,7 +194,7 @@ export class SourceRelationship implements SourceSessionHost {
     }
     if (decision.kind === "refused")
       return this.#giveUp("degraded", `${decision.code}: ${decision.reason}`, false);
-    this.#trouble = null;
+    this.#report.clearTrouble();
     this.#standing.unrefuse();
     if (decision.kind === "image") await this.#beforeImage();
     if (decision.kind === "forward") this.#beforeForward(remote);
@@ -268,7 +226,7 @@ export class SourceRelationship implements SourceSessionHost {
     if (this.#session !== session) return;
     if (durable > this.#standing.mirrorDurable) {
       this.#watch.progress();
-      this.#notice = "";
+      this.#report.clearNotice();
     }
     this.#standing.setMirror(received, Math.max(durable, this.#standing.mirrorDurable));
     this.#advance();
@@ -300,20 +258,17 @@ export class SourceRelationship implements SourceSessionHost {
       if (this.#session !== session || !this.#standing.isRequired) return;
       await this.#standing.rejoin();
       this.#isInSync = this.#session === session;
-      this.#isLossTold = false;
       this.#watch.progress();
       this.#tell();
     });
   }
 
-  onProgress(session: SourceSession): void {
-    if (this.#session === session) this.#watch.progress();
+  onProgress(): void {
+    this.#watch.progress();
   }
 
   onNotice(session: SourceSession, code: string, text: string): void {
-    if (this.#session !== session) return;
-    this.#notice = `${code}: ${text}`;
-    this.#onEvent(`the mirror says ${this.#notice}`, "mirrorstate");
+    if (this.#session === session) this.#report.notice(`${code}: ${text}`);
   }
 
   /** The mirror ends the connection and says why. A history in it decides more than the words. */
@@ -323,8 +278,7 @@ export class SourceRelationship implements SourceSessionHost {
     this.#inLine(async () => {
       if (relation?.kind === "older") return this.#fence(relation.next);
       if (relation?.kind === "diverged") {
-        const reason = `${text}; ${relation.reason}`;
-        return this.#refuseFatally("diverged", "ERR_DIVERGED", reason);
+        return this.#refuseFatally("diverged", "ERR_DIVERGED", `${text}; ${relation.reason}`);
       }
       this.#giveUp("degraded", `the mirror refuses: ${code}: ${text}`, false);
     });
@@ -338,7 +292,8 @@ export class SourceRelationship implements SourceSessionHost {
     this.#session = null;
     this.#isInSync = false;
     this.#watch.progress();
-    this.#noteTrouble(fault === null ? `connection lost: ${reason}` : `${fault.code}: ${fault.message}`);
+    this.#noteFailure(fault === null ? `connection lost: ${reason}` : `${fault.code}: ${fault.message}`);
+    this.#relieve();
     if (!this.#isClosed && !this.#isFenced) this.#dialer.dialLater();
   }
 
@@ -350,27 +305,23 @@ export class SourceRelationship implements SourceSessionHost {
 
   /** mirrorTimeoutMs without a connection, or without a confirmation of what waits. */
   #lost(): void {
-    const reason = this.#notice || (this.#trouble?.text ?? "no confirmation from the mirror");
-    if (this.#session !== null) this.#session.close(`lost: ${reason}`);
-    if (!this.#isLossTold) {
-      this.#isLossTold = true;
-      this.#onEvent(
-        `the mirror is lost (${reason}), onMirrorLoss is "${this.#options.target.onMirrorLoss}"`,
-        "mirrorlost",
-      );
-    }
-    if (this.#options.target.onMirrorLoss === "continue") this.#inLine(() => this.#continueAlone());
+    const { onMirrorLoss } = this.#options.target;
+    this.#session?.close(`lost: ${this.#report.reason}`);
+    this.#report.lost(onMirrorLoss);
+    if (onMirrorLoss === "continue") this.#inLine(() => this.#continueAlone());
   }
 
   async #continueAlone(): Promise<void> {
     const standing = this.#standing;
-    if (this.#isClosed || this.#isFenced || !standing.isRequired || this.#trouble?.isFatal) return;
+    if (this.#isClosed || this.#isFenced || !standing.isRequired) return;
+    // Whoever was served goes on; nobody begins without what only the mirror may have.
+    if (!standing.isOpen && this.#report.trouble?.isFatal) return;
     // Whoever comes back in this very moment finds the new state, not a half of it.
     this.#session?.close("going on alone");
     if (standing.isOpen) await standing.goAlone();
     else {
       const record = await standing.branch();
-      this.#onEvent(`goes on alone as ${describeGeneration(record)}`, "mirrorstate");
+      this.#report.note(`goes on alone as ${describeGeneration(record)}`);
     }
     this.#relieve();
     this.#tell();
@@ -379,22 +330,14 @@ export class SourceRelationship implements SourceSessionHost {
   // ------------------------------------------------------------------------------------------ the end
 
   async #fence(by: GenerationRecord): Promise<void> {
-    this.#isFenced = true;
     this.#stop();
-    const ahead = this.#volume.log.tail.sequence - by.startSequence;
-    const fork =
-      ahead > 0
-        ? `; entries ${by.startSequence + 1} to ${by.startSequence + ahead} are a fork, kept in the log`
-        : "";
-    this.#onEvent(`fenced by ${describeGeneration(by)}${fork}`, "fenced");
-    this.#trouble = { state: "degraded", text: `fenced by ${describeGeneration(by)}`, isFatal: true };
-    this.#standing.refuse(fenced(this.#volume.name, by));
+    this.#stayFenced(by);
     await fence(this.#volume, by);
   }
 
   #stayFenced(by: GenerationRecord): void {
     this.#isFenced = true;
-    this.#trouble = { state: "degraded", text: `fenced by ${describeGeneration(by)}`, isFatal: true };
+    this.#report.fence(`fenced by ${describeGeneration(by)}`, describeFork(by, this.#volume.log.tail));
     this.#standing.refuse(fenced(this.#volume.name, by));
   }
 
@@ -406,19 +349,14 @@ export class SourceRelationship implements SourceSessionHost {
   }
 
   #giveUp(state: Trouble["state"], text: string, isFatal: boolean): void {
-    const isNews = this.#trouble?.text !== text;
-    this.#trouble = { state, text, isFatal };
     this.#isInSync = false;
     this.#session?.close(text);
     this.#dialer.slowDown();
-    if (!isNews) return;
-    this.#toldState = state;
-    this.#onEvent(`mirror ${state}: ${text}`, state === "diverged" ? "diverged" : "mirrorstate");
+    this.#report.giveUp({ state, text, isFatal });
   }
 
-  /** Keeps what was found out by talking to the mirror; otherwise remembers why there is no session. */
-  #noteTrouble(text: string): void {
-    if (this.#trouble?.isFatal !== true) this.#trouble = { state: "degraded", text, isFatal: false };
+  #noteFailure(text: string): void {
+    this.#report.noteFailure(text);
     this.#tell();
   }
 
@@ -434,34 +372,30 @@ export class SourceRelationship implements SourceSessionHost {
   #inLine(work: () => Promise<void> | void): Promise<void> {
     this.#line = this.#line.then(work).catch((error: unknown) => {
       const text = error instanceof MirrorvolError ? `${error.code}: ${error.message}` : String(error);
-      this.#trouble = { state: "degraded", text, isFatal: false };
+      this.#report.noteFailure(text);
       this.#session?.close("internal error");
-      this.#onEvent(text, "mirrorstate");
+      this.#report.note(text);
     });
     return this.#line;
   }
 
   // ------------------------------------------------------------------------------------------ for people
 
-  #state(): MirrorRelationState {
-    if (this.#trouble !== null) return this.#trouble.state;
-    if (this.#isInSync) return "in sync";
-    return this.#session === null ? "degraded" : "catching up";
+  get #state() {
+    return this.#report.stateOf(this.#session !== null, this.#isInSync);
   }
 
-  #detail(): string {
-    const parts = [this.#trouble?.text ?? this.#session?.detail ?? "connecting"];
-    if (this.#notice !== "") parts.push(this.#notice);
-    if (this.#standing.isAlone && !this.#isInSync)
-      parts.push(`alone since ${this.#volume.persisted.aloneSince}`);
-    else if (!this.#isInSync && !this.#isFenced) parts.push("waiting for the mirror");
-    return parts.join("; ");
+  get #detail(): string {
+    return this.#report.detailOf(this.#session?.detail ?? "connecting", this.#describeStanding());
+  }
+
+  #describeStanding(): string {
+    if (this.#isInSync || this.#isFenced) return "";
+    const { aloneSince } = this.#volume.persisted;
+    return this.#standing.isAlone ? `alone since ${aloneSince}` : "waiting for the mirror";
   }
 
   #tell(): void {
-    const state = this.#state();
-    if (state === this.#toldState) return;
-    this.#toldState = state;
-    this.#onEvent(`mirror ${state}: ${this.#detail()}`, "mirrorstate");
+    this.#report.tell(this.#state, this.#detail);
   }
 }

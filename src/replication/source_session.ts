@@ -8,54 +8,21 @@
 // The session does what `decide` says; whether it may, and what that means for clients, is the host's business
 // (source.ts): every decision goes through it, and the session waits for its word.
 
-import { NONCE_BYTES, WIRE_VERSION } from "../../assembly/wire_format.ts";
-import type { Connection } from "../io/transport.ts";
-import type { World } from "../io/world.ts";
 import { MirrorvolError } from "../kernel/errors.ts";
-import type { Kernel } from "../kernel/kernel.ts";
 import { bytesEqual } from "../volume/words.ts";
-import type { CpMemory } from "./cp_memory.ts";
 import { CpSender } from "./cp_sender.ts";
 import { type Decision, decide, isBlank } from "./decide.ts";
 import { EntryTaker } from "./entry_taker.ts";
 import { wireFault } from "./fields.ts";
 import { Forwarder } from "./forwarder.ts";
-import { checkTerms, isProof, proofOf, wrongProof } from "./handshake.ts";
-import { isHistory } from "./history.ts";
+import { isHistory, newestOf } from "./history.ts";
 import { ImageServer } from "./image_server.ts";
 import { Link } from "./link.ts";
 import type { BodyOf, Message, MessageName, MirrorState } from "./messages.ts";
 import { describeSide } from "./mirror_state.ts";
-import type { AppendedEntry, Generation, GenerationRecord, ReplicatedVolume } from "./port.ts";
-
-export interface SourceSessionHost {
-  /** It was decided. False: the session goes no further. */
-  onDecision(session: SourceSession, decision: Decision, remote: MirrorState): Promise<boolean>;
-  onAck(session: SourceSession, received: number, durable: number): void;
-  /** The forwarder sends entries as they are appended. */
-  onLive(session: SourceSession): void;
-  onSynced(session: SourceSession, through: number): void;
-  onProgress(session: SourceSession): void;
-  onNotice(session: SourceSession, code: string, text: string): void;
-  onRefused(session: SourceSession, refusal: BodyOf<"refuse">): void;
-  onClosed(session: SourceSession, reason: string, fault: MirrorvolError | null): void;
-}
-
-export interface SourceSessionOptions {
-  readonly world: World;
-  readonly kernel: Kernel;
-  readonly volume: ReplicatedVolume;
-  readonly connection: Connection;
-  readonly host: SourceSessionHost;
-  readonly memory: CpMemory;
-  /** The volume's name on the mirror. */
-  readonly name: string;
-  readonly secret: Uint8Array | null;
-  readonly timeoutMs: number;
-  /** Some writes are acknowledged when the mirror has received them. */
-  readonly wantsReceived: boolean;
-  readonly hasServed: () => boolean;
-}
+import type { AppendedEntry, Generation, ReplicatedVolume } from "./port.ts";
+import type { SourceSessionOptions } from "./session_host.ts";
+import { SourceHandshake } from "./source_handshake.ts";
 
 type Phase = "challenge" | "proof" | "state" | "comparing" | "adopting" | "imaging" | "forwarding" | "closed";
 
@@ -77,9 +44,8 @@ export class SourceSession {
   readonly #volume: ReplicatedVolume;
   readonly #link: Link;
   readonly #images: ImageServer;
-  readonly #nonce: Uint8Array;
+  readonly #handshake: SourceHandshake;
   readonly #chains = new Map<number, bigint | null>();
-  #expectedProof: Uint8Array = new Uint8Array(0);
   #phase: Phase = "challenge";
   #remote: MirrorState | null = null;
   #round = 0;
@@ -91,7 +57,6 @@ export class SourceSession {
     const { world, kernel, connection, volume, timeoutMs } = options;
     this.#options = options;
     this.#volume = volume;
-    this.#nonce = world.random.bytes(NONCE_BYTES);
     this.#link = new Link({
       connection,
       kernel,
@@ -102,8 +67,9 @@ export class SourceSession {
       onClosed: (reason, fault) => this.#onClosed(reason, fault),
     });
     this.#images = new ImageServer(volume, this.#link);
-    this.#images.onProgress = () => options.host.onProgress(this);
-    this.#sendHello();
+    this.#images.onProgress = () => options.host.onProgress();
+    this.#handshake = new SourceHandshake({ ...options, link: this.#link });
+    this.#handshake.begin();
   }
 
   get isForwarding(): boolean {
@@ -157,14 +123,7 @@ export class SourceSession {
     this.#link.send("sync", { through });
   }
 
-  // ------------------------------------------------------------------------------------------ handshake
-
-  #sendHello(): void {
-    const { name, secret, timeoutMs } = this.#options;
-    const hasSecret = secret !== null;
-    const hello = { protocol: WIRE_VERSION, hasSecret, timeoutMs, nonce: this.#nonce, volume: name };
-    this.#link.send("hello", hello);
-  }
+  // ------------------------------------------------------------------------------------------ messages
 
   #step(message: Message, generation: Generation): void {
     if (!ALLOWED[this.#phase].includes(message.name) && !ALWAYS.includes(message.name)) {
@@ -176,7 +135,7 @@ export class SourceSession {
 
   /** The mirror follows our history before it takes entries; another one is for the handshake to judge. */
   #checkGeneration(theirs: Generation): void {
-    const ours = newest(this.#volume.persisted.history);
+    const ours = newestOf(this.#volume.persisted.history);
     if (theirs.number === ours.number && theirs.id === ours.id) return;
     throw new MirrorvolError(
       "ERR_GENERATION",
@@ -204,7 +163,7 @@ export class SourceSession {
       case "imageDone":
         return this.#run(() => this.#onImageDone(message.body));
       case "refuse":
-        return host.onRefused(this, message.body);
+        return this.#onRefused(message.body);
       case "notice":
         return host.onNotice(this, message.body.code, message.body.text);
       default:
@@ -219,22 +178,23 @@ export class SourceSession {
     else if (message.name === "cpAck") this.#onCpAck(message.body);
   }
 
-  #onChallenge({ protocol, hasSecret, nonce }: BodyOf<"challenge">): void {
-    const { world, name } = this.#options;
-    const secret = this.#options.secret ?? undefined;
-    checkTerms(secret, { protocol, hasSecret });
-    const terms = { volume: name, sourceNonce: this.#nonce, mirrorNonce: nonce };
-    this.#expectedProof = proofOf(world.authenticator, secret, "mirror", terms);
-    this.#link.send("proof", { proof: proofOf(world.authenticator, secret, "source", terms) });
+  #onChallenge(challenge: BodyOf<"challenge">): void {
+    this.#handshake.onChallenge(challenge);
     this.#phase = "proof";
   }
 
   #onProof(given: Uint8Array): void {
-    if (!isProof(this.#expectedProof, given)) throw wrongProof("mirror");
+    this.#handshake.onProof(given);
     this.#useOurGeneration();
     const { aloneSince } = this.#volume.persisted;
     this.#link.send("sourceState", { ...describeSide(this.#volume), aloneSince });
     this.#phase = "state";
+  }
+
+  /** Only who has proved itself is believed that there is a newer generation. */
+  #onRefused(refusal: BodyOf<"refuse">): void {
+    const history = this.#handshake.isProved && isHistory(refusal.history) ? refusal.history : [];
+    this.#options.host.onRefused(this, { ...refusal, history });
   }
 
   #onMirrorState(remote: MirrorState): void {
@@ -314,7 +274,7 @@ export class SourceSession {
 
   #onCpAck(ack: BodyOf<"cpAck">): void {
     const verdict = this.#cps!.onAck(ack);
-    this.#options.host.onProgress(this);
+    this.#options.host.onProgress();
     if (verdict.kind === "repair") return this.#repair(verdict.cp, verdict.reason);
     this.#options.memory.repairs = 0;
     this.#images.acknowledged(verdict.cp);
@@ -356,7 +316,7 @@ export class SourceSession {
   #onEntries(bytes: Uint8Array): void {
     if (this.#phase !== "adopting") throw wireFault(`log entries while the session is "${this.#phase}"`);
     this.#taker!.take(bytes);
-    this.#options.host.onProgress(this);
+    this.#options.host.onProgress();
   }
 
   async #onAdopted(through: number): Promise<void> {
@@ -404,7 +364,7 @@ export class SourceSession {
   // --------------------------------------------------------------------------------------------- the end
 
   #useOurGeneration(): void {
-    const { number, id } = newest(this.#volume.persisted.history);
+    const { number, id } = newestOf(this.#volume.persisted.history);
     this.#link.generation = { number, id };
   }
 
@@ -433,8 +393,4 @@ export class SourceSession {
 function retentionFor({ tail, seals }: MirrorState): number {
   const oldest = seals[0];
   return oldest === undefined ? tail.sequence : oldest.sequence - 1;
-}
-
-function newest(history: readonly GenerationRecord[]): GenerationRecord {
-  return history[history.length - 1]!;
 }

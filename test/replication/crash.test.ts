@@ -82,7 +82,7 @@ async function checkAgreement(pair: Pair, versions: Versions): Promise<void> {
 
 for (const how of ["drop", "keep", 77] as const) {
   test(`the source stops at many points and comes back (unsynced sectors: ${how})`, async () => {
-    for (let events = 1; events < 160; events += 9) {
+    for (let events = 1; events < 160; events += 17) {
       const pair = await Pair.inSync();
       const versions = new Versions();
       await runUntilStop(pair, versions, events, "source");
@@ -93,7 +93,7 @@ for (const how of ["drop", "keep", 77] as const) {
   });
 
   test(`the mirror stops at many points and comes back (unsynced sectors: ${how})`, async () => {
-    for (let events = 1; events < 160; events += 11) {
+    for (let events = 1; events < 160; events += 19) {
       const pair = await Pair.inSync();
       const versions = new Versions();
       await runUntilStop(pair, versions, events, "mirror");
@@ -105,7 +105,7 @@ for (const how of ["drop", "keep", 77] as const) {
 }
 
 test("continue: the source stops, comes back alone, and the mirror rejoins", async () => {
-  for (let events = 5; events < 160; events += 23) {
+  for (let events = 5; events < 160; events += 31) {
     const pair = await Pair.inSync({ target: { onMirrorLoss: "continue" } });
     const versions = new Versions();
     await runUntilStop(pair, versions, events, "source");
@@ -121,7 +121,7 @@ test("continue: the source stops, comes back alone, and the mirror rejoins", asy
 
 test("the first sync stops at many points, on either side, and is completed", async () => {
   for (const side of ["source", "mirror"] as const) {
-    for (let events = 1; events < 90; events += 8) {
+    for (let events = 1; events < 90; events += 13) {
       const pair = await Pair.create();
       const { storage } = pair[side];
       const versions = new Versions();

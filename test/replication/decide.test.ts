@@ -87,7 +87,7 @@ function resolve(local: Local, remote: MirrorState, chainAt: (sequence: number) 
 const resolveWorld = (world: World) =>
   resolve(localOf(world), remoteOf(world), (sequence) => heldChain(world.mirror, world.mirrorFrom, sequence));
 
-const DEPTH = 4;
+const DEPTH = 3;
 const upTo = (max: number) => Array.from({ length: max + 1 }, (_, index) => index);
 
 /** `shared` entries that both have, then `own` with another mark. */

@@ -1,6 +1,7 @@
 // Who may talk to whom: secrets, owners, duplicate sessions, and peers that say what they should not.
 
 import fc from "fast-check";
+import type { Connection } from "../../src/io/transport.ts";
 import { assert, suite } from "../support/harness.ts";
 import { settle } from "../support/manual_clock.ts";
 import { content } from "../volume/fixture.ts";
@@ -46,6 +47,26 @@ test("a mirror that does not know the secret is refused by the source", async ()
   await pair.openSource();
   await pair.until("refused", () => peers[0]?.refusal === "ERR_AUTHENTICATION");
   assert.is(peers[0]!.all("sourceState").length, 0, "nothing was said about the volume");
+  await pair.closeSource();
+});
+
+test("whoever has not proved the secret cannot fence a source", async () => {
+  const pair = await Pair.create({ sourceSecret: SECRET });
+  const history = () => [
+    ...pair.source.volume.history,
+    { number: 2, id: 5n, startSequence: 0, startChain: 0n },
+  ];
+  let refusals = 0;
+  const lie = (connection: Connection) => {
+    refusals += 1;
+    new RawPeer(connection).send("refuse", { code: "ERR_FENCED", text: "give up", history: history() });
+  };
+  const listener = await pair.network.transport.listen("mirror:8750", lie);
+  await pair.openSource();
+  await pair.until("refused twice", () => refusals > 1);
+  assert.is(pair.source.volume.persisted.fencedBy, null);
+  assert.is(pair.source.volume.role, "source");
+  await listener.close();
   await pair.closeSource();
 });
 
