@@ -92,12 +92,12 @@ export class Mirror {
 
   /**
    * Makes a mirror the source of a new generation; resolves when it can be read and written. Rejects with
-   * ERR_SOURCE_CONNECTED, ERR_NEVER_IN_SYNC, and unless forced with ERR_NOT_IN_SYNC. The volume is closed with
+   * ERR_SOURCE_CONNECTED, ERR_NEVER_IN_SYNC, ERR_FENCED (a newer generation is known elsewhere), and unless forced with ERR_NOT_IN_SYNC. The volume is closed with
    * the mirror, or before.
    */
   async promote(name: string, options: { readonly force?: boolean } = {}): Promise<Volume> {
     const opened = this.#require(name);
-    await promoteVolume(this.#world, this.#service, name, options);
+    await promoteVolume(this.#world, this.#service, opened.volume, options);
     return new Volume(opened);
   }
 

@@ -111,13 +111,13 @@ export class Node implements AdminTarget {
 
   /** Resolves when the volume is served. Rejects with ERR_NO_VOLUME, or as MirrorService.promote does. */
   async promote(name: string, options: { readonly force: boolean }): Promise<PromoteAnswer> {
-    this.#require(name);
+    const volume = this.#require(name);
     const startMs = this.#world.clock.nowMs();
     const {
       number: generation,
       startSequence,
       isForced,
-    } = await promoteVolume(this.#world, this.#mirrors, name, options);
+    } = await promoteVolume(this.#world, this.#mirrors, volume, options);
     const ms = Math.round((this.#world.clock.nowMs() - startMs) * 10) / 10;
     return { volume: name, generation, startSequence, isForced, ms };
   }

@@ -108,6 +108,9 @@ test("a source and its mirror: in sync, promoted, and the old source fenced", as
   assert.is(await codeOf(old.read(0, 1)), "ERR_FENCED");
   assert.match((await fenced).detail.text, "generation 2");
   await old.close();
+  const revived = await Mirror.serve({ listen: "127.0.0.1:0", volumes: [here] });
+  for (const force of [false, true]) assert.is(await codeOf(revived.promote("v", { force })), "ERR_FENCED");
+  await revived.close();
   await mirror.close();
   assert.is(await codeOf(promoted.read(0, 1)), "ERR_CLOSED");
 });
