@@ -10,8 +10,9 @@
 // then overwriting may use the first reserve and goes no further. The second one belongs to the cleaner and to the
 // CPs that are under way.
 //
-// Where room is on its way (an image that will be let go of, trims whose blocks are not free yet), writes wait for
-// it, as long as a write may wait for anything; otherwise they are refused at once.
+// Where room is on its way (an image that will be let go of, trims whose blocks are not free yet, dirty blocks that
+// may turn out to overwrite), writes wait for it, as long as a write may wait for anything; otherwise they are
+// refused at once.
 import { MirrorvolError } from "../kernel/errors.ts";
 import { cpBlocksMax } from "./config.ts";
 import type { VolumeCore } from "./core.ts";
@@ -47,7 +48,8 @@ export async function findRoom(
     const isRoom = added === null ? () => mayOverwrite(core, count) : fitsLimit;
     if (isRoom()) return isRoom;
     const leftMs = deadlineMs - core.world.clock.nowMs();
-    if (!isRoomComing(core, added !== null) || leftMs <= 0) throw full(core, added);
+    const isComing = added === null ? core.store.isPinned : isRoomForNew(core, count);
+    if (!isComing || leftMs <= 0) throw full(core, added);
     await waitForRoom(core, leftMs, signal);
   }
 }
@@ -60,14 +62,20 @@ function full({ store, config }: VolumeCore, added: number | null): MirrorvolErr
   return new MirrorvolError("ERR_NO_SPACE", `volume "${config.name}" is full: ${why}`);
 }
 
-/** Will waiting help? Trims give room when their CP is made and their blocks are free. */
-function isRoomComing({ store, halves }: VolumeCore, isNew: boolean): boolean {
-  return isNew ? store.hasFreeWork || halves.hasTrims : store.isPinned;
+/**
+ * Will waiting help? Trims give room when their CP is made and their blocks are free. And a dirty block counts as
+ * one more until its CP, even where it overwrites: with a long log and a small volume that is most of the volume.
+ */
+function isRoomForNew(core: VolumeCore, count: number): boolean {
+  const { store, halves } = core;
+  if (store.hasFreeWork || halves.hasTrims) return true;
+  return dirtyBlocks(core) > 0 && store.usedBlocks() + count <= limitBlocks(core);
 }
 
 /** Until something changed, but not longer than that. What is dirty is sealed, so that its CP can be made. */
 async function waitForRoom(core: VolumeCore, timeoutMs: number, signal?: AbortSignal): Promise<void> {
-  if (core.halves.active.index.hasTrims) core.seal();
+  const { active, sealed } = core.halves;
+  if (active.index.hasTrims || (sealed.length === 0 && dirtyBlocks(core) > 0)) core.seal();
   const timer =
     timeoutMs === Number.POSITIVE_INFINITY
       ? null

@@ -84,6 +84,26 @@ test("a thin volume refuses at its limit, goes on with overwriting, and takes mo
   await expectSound(storage, THIN);
 });
 
+test("what is overwritten does not count twice: a new block waits for the consistency point that tells", async () => {
+  // Members of the default size, which have room for all blocks, but not for all of them and a full log besides.
+  const { memberBytes: _, segmentStripes: __, ...small } = smallConfig();
+  const config = { ...small, sizeBytes: 2048 * BLOCK_BYTES, logBytes: 32 * 1024 * 1024 };
+  const storage = new MemoryStorage();
+  await makeVolume(storage, config);
+  const volume = await openVolume(storage, config);
+  const model = new Model(volume.bytes);
+  const mapped = volume.bytes / BLOCK_BYTES - 1;
+  for (let lba = 0; lba < mapped; lba++) await writeTo(volume, model, lba, 1);
+  await volume.consistencyPoint();
+  for (let lba = 0; lba < mapped; lba++) await writeTo(volume, model, lba, 2);
+  const overwriting = Array.from({ length: mapped }, (_, lba) => writeTo(volume, model, lba, 3));
+  const adding = writeTo(volume, model, mapped, 1);
+  await Promise.all([...overwriting, adding]);
+  await model.expectEqual(volume);
+  await volume.close();
+  await expectSound(storage, config);
+});
+
 test("many writers at once do not get beyond the limit", async () => {
   const storage = new MemoryStorage();
   await makeVolume(storage, THIN);
