@@ -13,23 +13,14 @@
 // member or log copy is recorded at once, also in the middle of a transaction that waits for that very record.
 import { LEAF_FANOUT } from "../../assembly/format.ts";
 import type { Disk } from "../io/disk.ts";
-import { assert, MirrorvolError } from "../kernel/errors.ts";
+import { MirrorvolError } from "../kernel/errors.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { countOf, geometryFor, type SegmentGeometry, stripeOf } from "../raid/geometry.ts";
 import { RaidGroup } from "../raid/raid_group.ts";
-import type { ReadRequest } from "../raid/reader.ts";
-import {
-  INNER_WORDS,
-  LEAF_WORDS,
-  LOGICAL,
-  mapHeight,
-  pointerWordsOf,
-  STORED,
-  spanOf,
-  VVBN,
-} from "./block_map.ts";
+import { LEAF_WORDS, LOGICAL, mapHeight, VVBN } from "./block_map.ts";
 import { ContainerReader } from "./container_map.ts";
 import { type Image, imageOf, ReaderLedger } from "./image.ts";
+import { ImageReader } from "./image_reader.ts";
 import { dataOffsetFor, writeSuperblocks } from "./members.ts";
 import { Mutex } from "./mutex.ts";
 import { NodeCache } from "./node_cache.ts";
@@ -51,10 +42,6 @@ export interface StoreOptions {
   onMemberLost(slot: number, error: Error): void;
   /** A damaged block was found, and its segment wants to be evacuated; or a pinned image lets go of its blocks. */
   onWork(): void;
-}
-
-interface BlockRequest extends ReadRequest {
-  readonly lba: number;
 }
 
 /** Fields of the superblock that a commit may change beside the roots. */
@@ -92,6 +79,7 @@ export class Store {
   readonly mapHeight: number;
   readonly #options: StoreOptions;
   readonly #disks: (Disk | null)[];
+  readonly #imageReader: ImageReader;
   readonly #readers = new ReaderLedger();
   readonly #pins = new Map<Image, number>();
   readonly #superblockLock = new Mutex();
@@ -127,6 +115,8 @@ export class Store {
     });
     this.nodes = new NodeReader(this.raid, new NodeCache(options.cacheBytes));
     this.containers = new ContainerReader(this.nodes, superblock.vvbnCount);
+    const { raid, nodes, containers, mapHeight: height } = this;
+    this.#imageReader = new ImageReader({ raid, nodes, containers, mapHeight: height });
   }
 
   get superblock(): Superblock {
@@ -182,88 +172,20 @@ export class Store {
     signal?: AbortSignal,
   ): Promise<void> {
     await this.withImage(async (image) => {
-      const requests = await this.#requestsFor(image, image.mapRoot, lbas, outs);
-      if (requests.length > 0) await this.#readNaming(requests, signal);
+      await this.#imageReader.readBlocks(image, image.mapRoot, lbas, outs, signal);
     });
   }
 
   /** The same from a pinned image: its map, with the present container map. */
   async readPinned(pinned: Image, lbas: readonly number[], outs: readonly Uint8Array[]): Promise<void> {
     await this.withImage(async (image) => {
-      const requests = await this.#requestsFor(image, pinned.mapRoot, lbas, outs);
-      if (requests.length > 0) await this.#readNaming(requests);
+      await this.#imageReader.readBlocks(image, pinned.mapRoot, lbas, outs);
     });
   }
 
-  async #requestsFor(
-    image: Image,
-    mapRoot: Uint32Array,
-    lbas: readonly number[],
-    outs: readonly Uint8Array[],
-  ): Promise<BlockRequest[]> {
-    const requests: BlockRequest[] = [];
-    let leafIndex = -1;
-    let leaf: Uint32Array | null = null;
-    for (let i = 0; i < lbas.length; i++) {
-      const lba = lbas[i]!;
-      if (Math.floor(lba / LEAF_FANOUT) !== leafIndex) {
-        leafIndex = Math.floor(lba / LEAF_FANOUT);
-        leaf = await this.mapNode(image, mapRoot, 0, leafIndex);
-      }
-      const at = (lba % LEAF_FANOUT) * LEAF_WORDS;
-      const vvbn = leaf === null ? 0 : readU64(leaf, at + VVBN);
-      if (vvbn === 0) {
-        outs[i]!.fill(0);
-        continue;
-      }
-      const pvbn = await this.containers.lookup(image.containerRoot, vvbn);
-      assert(pvbn !== 0, `block ${lba} refers to vvbn ${vvbn}, which is free`);
-      requests.push({ lba, pvbn, out: outs[i]!, hash: leaf!, hashIndex: at + LOGICAL });
-    }
-    return requests;
-  }
-
-  /** What is lost is looked for once more, one by one: people know blocks of the volume, not of the members. */
-  async #readNaming(requests: readonly BlockRequest[], signal?: AbortSignal): Promise<void> {
-    try {
-      return await this.raid.read(requests, signal);
-    } catch (error) {
-      if ((error as { code?: unknown }).code !== "ERR_UNRECOVERABLE") throw error;
-    }
-    for (const request of requests) {
-      await this.raid.read([request], signal).catch((cause: Error) => {
-        throw new MirrorvolError("ERR_UNRECOVERABLE", `block ${request.lba}: ${cause.message}`, { cause });
-      });
-    }
-  }
-
   /** The block map's node `index` of `level` under a root, or null where there are only holes. */
-  async mapNode(
-    image: Image,
-    mapRoot: Uint32Array,
-    level: number,
-    index: number,
-  ): Promise<Uint32Array | null> {
-    let words = mapRoot;
-    let at = 0;
-    for (let above = this.mapHeight; ; above--) {
-      const node = await this.#mapNodeAt(image, words, at);
-      if (node === null || above === level) return node;
-      const lba = index * spanOf(level);
-      words = node;
-      at = Math.floor((lba % spanOf(above)) / spanOf(above - 1)) * pointerWordsOf(above);
-      assert(pointerWordsOf(above) === INNER_WORDS, "only inner nodes point to nodes");
-    }
-  }
-
-  async #mapNodeAt(image: Image, words: Uint32Array, at: number): Promise<Uint32Array | null> {
-    const vvbn = readU64(words, at + VVBN);
-    if (vvbn === 0) return null;
-    const cached = this.nodes.cached(vvbn, words, at + STORED);
-    if (cached) return cached;
-    const pvbn = await this.containers.lookup(image.containerRoot, vvbn);
-    assert(pvbn !== 0, `the block map refers to vvbn ${vvbn}, which is free`);
-    return this.nodes.read(vvbn, pvbn, words, at + STORED);
+  mapNode(image: Image, mapRoot: Uint32Array, level: number, index: number): Promise<Uint32Array | null> {
+    return this.#imageReader.mapNode(image, mapRoot, level, index);
   }
 
   /** Until no reader of an older image keeps emptied space from being used. */

@@ -1,8 +1,6 @@
 // Superblocks and members: what is lost, stale, blank, swapped or foreign, at open and at run time.
 import { BLOCK_BYTES, SUPERBLOCK_BYTES, SUPERBLOCK_SLOTS } from "../../assembly/format.ts";
-import { Kernel } from "../../src/kernel/kernel.ts";
 import { tailOffset } from "../../src/volume/members.ts";
-import { decodeSuperblock, encodeSuperblock, type Superblock } from "../../src/volume/superblock.ts";
 import type { Volume, VolumeConfig } from "../../src/volume/volume.ts";
 import { assert, suite } from "../support/harness.ts";
 import { MemoryStorage } from "../support/memory_storage.ts";
@@ -11,59 +9,6 @@ import { copyOf, eio, FaultyStorage } from "./faults.ts";
 import { content, expectBytes, Model, makeVolume, openVolume, smallConfig } from "./fixture.ts";
 
 const test = suite("volume members");
-
-const SUPERBLOCK: Superblock = {
-  commit: 77,
-  cp: 12,
-  volumeId: Uint8Array.from({ length: 16 }, (_, i) => i + 1),
-  slot: 2,
-  dataUnits: 3,
-  parityUnits: 1,
-  role: "mirror",
-  inSync: true,
-  everInSync: true,
-  sizeBlocks: 1024,
-  memberBytes: 6 * 1024 * 1024,
-  dataOffset: 24576,
-  segmentStripes: 32,
-  segmentCount: 46,
-  vvbnCount: 11776,
-  vvbnCursor: 5,
-  mapRoot: Uint32Array.from({ length: 16 }, (_, i) => i * 3),
-  containerRoot: Uint32Array.from({ length: 8 }, (_, i) => i * 5),
-  freeList: Uint32Array.from({ length: 16 }, (_, i) => i * 7),
-  tableSum: 0x1234_5678_9abc_def0n,
-  appliedSequence: 991,
-  appliedChain: 0xffff_ffff_ffff_fff0n,
-  aloneSince: 17,
-  boundTo: Uint8Array.from({ length: 16 }, (_, i) => 255 - i),
-  fencedBy: { number: 3, id: 9n, startSequence: 4, startChain: 5n },
-  logHalfBytes: 1 << 21,
-  logCopies: [true, false],
-  members: ["a", "b", "c", "d"].map((name, i) => ({
-    id: new Uint8Array(16).fill(i + 1),
-    state: i === 1 ? ("missing" as const) : ("current" as const),
-    path: `/devices/${name}`,
-  })),
-  history: [1, 2].map((number) => ({ number, id: 5n, startSequence: 6, startChain: 7n })),
-};
-
-test("a superblock is decoded as it was encoded", () => {
-  const kernel = Kernel.createSync({ memoryBytes: 4 * 1024 * 1024 });
-  assert.equal(decodeSuperblock(kernel, encodeSuperblock(kernel, SUPERBLOCK)), SUPERBLOCK);
-  const plain = { ...SUPERBLOCK, role: "source" as const, aloneSince: null, boundTo: null, fencedBy: null };
-  assert.equal(decodeSuperblock(kernel, encodeSuperblock(kernel, plain)), plain);
-});
-
-test("every flipped bit of a superblock is detected", () => {
-  const kernel = Kernel.createSync({ memoryBytes: 4 * 1024 * 1024 });
-  const bytes = encodeSuperblock(kernel, SUPERBLOCK);
-  for (let bit = 0; bit < bytes.length * 8; bit++) {
-    bytes[bit >> 3]! ^= 1 << (bit & 7);
-    if (typeof decodeSuperblock(kernel, bytes) !== "string") assert.unreachable(`bit ${bit}`);
-    bytes[bit >> 3]! ^= 1 << (bit & 7);
-  }
-});
 
 /** A volume with some content in its image and some in its log, closed. */
 async function prepare(config: VolumeConfig): Promise<{ storage: MemoryStorage; model: Model }> {
