@@ -153,6 +153,45 @@ test("both sides of a volume have the same root hash at the same CP", async ({ w
   assert.not.equal(same.here.geometry, same.there.geometry);
 });
 
+test("after a promotion the old source becomes the mirror of the new one", async ({ work }) => {
+  const ports = { a: await freePort(), b: await freePort() };
+  const volumes = { a: work.volume("x"), b: work.volume("x", { members: ["b0", "b1"], log: ["b-log"] }) };
+  const configure = (side: "a" | "b", peer: "a" | "b", role: string) => {
+    const mirror = role === "source" ? { mirror: { url: `ws://127.0.0.1:${ports[peer]}` } } : {};
+    const node = { listen: `127.0.0.1:${ports[side]}`, http: "127.0.0.1:0" };
+    return work.configure(side, { x: { ...volumes[side], role, ...mirror } }, node);
+  };
+  await work.create(configure("b", "a", "mirror"));
+  await work.create(configure("a", "b", "source"));
+  const mirror = await work.serve(configure("b", "a", "mirror"));
+  const source = await work.serve(configure("a", "b", "source"));
+  await untilState(source, "x", "in sync");
+  const { ledger, stream } = await openStream(source, "x", 4);
+  const over = stream.run();
+  await until("some writing", async () => (stream.acknowledgedBytes > 3 * 1024 ** 2 ? true : null));
+  await source.kill();
+  await over;
+  await mirrorvol("promote", "--config", configure("b", "a", "mirror"), "x");
+  const first = await NbdClient.connect(mirror.ready.nbd!, "x");
+  assert.equal((await readBack(first, ledger, 4)).losses, []);
+  await first.disconnect();
+  await mirror.stop();
+
+  const [was, is] = [configure("a", "b", "mirror"), configure("b", "a", "source")];
+  const newMirror = await work.serve(was);
+  const newSource = await work.serve(is);
+  await untilState(newSource, "x", "in sync");
+  const next = await NbdClient.connect(newSource.ready.nbd!, "x");
+  await next.write(0, ledger.issue(0, 8));
+  ledger.acknowledge(0, 8);
+  await next.disconnect();
+  await newSource.kill();
+  await mirrorvol("promote", "--config", was, "x");
+  const last = await NbdClient.connect(newMirror.ready.nbd!, "x");
+  assert.equal((await readBack(last, ledger, 4)).losses, []);
+  await last.disconnect();
+});
+
 test("refuses to promote what was never in sync, and what is a source", async ({ work }) => {
   const { b } = await crossed(work, "stop");
   await work.serve(b);
