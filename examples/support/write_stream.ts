@@ -83,7 +83,7 @@ export class WriteStream {
 
 export interface ReadBack {
   readonly blocksRead: number;
-  /** Blocks whose write was in doubt and turned out to be there. */
+  /** What was read and is not right, in words. */
   readonly losses: readonly string[];
 }
 
