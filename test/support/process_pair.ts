@@ -78,7 +78,7 @@ export class ProcessPair {
   }
 }
 
-async function freePort(seed: number): Promise<number> {
+export async function freePort(seed: number): Promise<number> {
   for (let index = 0; index < PORT_COUNT; index++) {
     const port = FIRST_PORT + ((seed + index) % PORT_COUNT);
     if (await isFree(port)) return port;
