@@ -66,6 +66,11 @@ export class CpSender {
     this.#ahead = [...options.ahead];
   }
 
+  /** The mirror has still to make, or to acknowledge, a consistency point. */
+  get isOwed(): boolean {
+    return this.#due.length + this.#awaited.length > 0;
+  }
+
   /** The seal of a consistency point is on its way to the mirror. */
   sealSent(cp: number, sequence: number): void {
     this.#due.push({ cp, sequence });

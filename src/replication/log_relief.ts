@@ -14,10 +14,13 @@ export class LogRelief {
     this.#volume = volume;
   }
 
+  /** Every half is in use: somebody may wait for one. */
+  get isLogFull(): boolean {
+    return this.#volume.log.status().every((half) => !half.free);
+  }
+
   /** `round` is that of the image that is being sent, 0 if none is. */
   check(round: number): void {
-    if (round >= LAST_ROUND) return;
-    if (this.#volume.log.status().some((half) => half.free)) return;
-    this.#volume.setLogRetention(Number.POSITIVE_INFINITY);
+    if (round < LAST_ROUND && this.isLogFull) this.#volume.setLogRetention(Number.POSITIVE_INFINITY);
   }
 }

@@ -63,3 +63,9 @@ async function lastDurableThrough(volume: ReplicatedVolume): Promise<number> {
   }
   return 0;
 }
+
+/** What follows the oldest position that the mirror may want to hear about again. */
+export function retentionFor({ tail, seals }: MirrorState): number {
+  const oldest = seals[0];
+  return oldest === undefined ? tail.sequence : oldest.sequence - 1;
+}

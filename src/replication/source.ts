@@ -4,12 +4,12 @@
 //   degraded      connecting, refused, ...   wait, or go on alone (onMirrorLoss)
 //   catching up   comparing, image round 2   the same
 //   in sync                                  wait for the mirror, as their mode says
-//   diverged      what differs               wait; after a restart they are refused
+//   diverged      what differs               as for a lost mirror; after a restart they are refused
 //   degraded      fenced                     refused, for good
 //
-// Loss. The mirror is lost when it is not connected, or does not confirm entries that wait, for mirrorTimeoutMs.
-// "stop" leaves everything waiting. "continue" goes on alone: see standing.ts for what is made durable first.
-// An image round of a mirror that was never in sync is not waited for in either case: nobody relies on it yet.
+// Loss. The mirror is lost when for mirrorTimeoutMs it is not connected, or does not confirm what waits for it.
+// "stop" leaves everything waiting. "continue" goes on alone: standing.ts says what is made durable first. A
+// mirror that was never in sync is not waited for in either case: nobody relies on it yet.
 //
 // Everything that changes what is durable runs in one line (`#inLine`), one after the other.
 
@@ -17,6 +17,7 @@ import { ENTRY_KIND, ENTRY_KIND_SEAL } from "../../assembly/format.ts";
 import type { Connection } from "../io/transport.ts";
 import { MirrorvolError } from "../kernel/errors.ts";
 import { fenced } from "../volume/volume.ts";
+import { CatchUp } from "./catch_up.ts";
 import { CpMemory } from "./cp_memory.ts";
 import type { Decision } from "./decide.ts";
 import { Dialer } from "./dialer.ts";
@@ -35,8 +36,6 @@ import { Watch } from "./watch.ts";
 export type { MirrorTarget, SourceRelationshipOptions, SourceRelationshipStatus } from "./source_types.ts";
 
 const MIRROR_TIMEOUT_MS = 5000;
-/** Alone and so little behind: writes wait for the mirror again. */
-const REJOIN_LAG_ENTRIES = 256;
 
 export class SourceRelationship implements SourceSessionHost {
   readonly #options: SourceRelationshipOptions;
@@ -45,6 +44,7 @@ export class SourceRelationship implements SourceSessionHost {
   readonly #timeoutMs: number;
   readonly #memory = new CpMemory();
   readonly #standing: Standing;
+  readonly #catchUp = new CatchUp();
   readonly #dialer: Dialer;
   readonly #watch: Watch;
   readonly #relief: LogRelief;
@@ -52,9 +52,6 @@ export class SourceRelationship implements SourceSessionHost {
   /** Of this source when the session began. */
   #sessionGeneration = 0;
   #isInSync = false;
-  /** The mirror is in sync once it has everything up to here; null: not asked for yet. */
-  #syncTarget: number | null = null;
-  #isSyncSent = false;
   #wire = { sentBytes: 0, receivedBytes: 0 };
   #line: Promise<void> = Promise.resolve();
   #isStarted = false;
@@ -79,7 +76,7 @@ export class SourceRelationship implements SourceSessionHost {
     this.#watch = new Watch({
       clock: world.clock,
       timeoutMs: this.#timeoutMs,
-      isWaiting: () => !this.#isConfirming() || volume.log.tail.sequence > this.#standing.mirrorDurable,
+      isWaiting: () => this.#isWaiting,
       onExpired: () => this.#lost(),
     });
   }
@@ -169,8 +166,6 @@ export class SourceRelationship implements SourceSessionHost {
       hasServed: () => this.#standing.isOpen,
     });
     this.#sessionGeneration = this.#generation;
-    this.#syncTarget = null;
-    this.#isSyncSent = false;
   }
 
   get #generation(): number {
@@ -205,14 +200,12 @@ export class SourceRelationship implements SourceSessionHost {
     this.#dialer.succeeded();
     const { sequence } = remote.tail;
     this.#standing.setMirror(sequence, sequence);
-    this.#syncTarget = this.#standing.isRequired ? this.#volume.log.tail.sequence : null;
-    this.#isSyncSent = false;
+    this.#catchUp.begin(this.#standing.isRequired ? this.#volume.log.tail.sequence : null);
   }
 
   /** The mirror has nothing to rely on now. */
   async #beforeImage(): Promise<void> {
     this.#isInSync = false;
-    this.#syncTarget = null;
     const { onMirrorLoss } = this.#options.target;
     const isFirst = !this.#volume.persisted.everInSync;
     if (onMirrorLoss === "continue" || isFirst) {
@@ -236,24 +229,20 @@ export class SourceRelationship implements SourceSessionHost {
     if (this.#session === session) this.#advance();
   }
 
-  /** Alone and nearly caught up: wait for the mirror again. Waiting and caught up: say so to the mirror. */
   #advance(): void {
     const session = this.#session;
-    if (session === null || !session.isForwarding || this.#isInSync || this.#isSyncSent) return;
-    const { sequence } = this.#volume.log.tail;
-    if (this.#syncTarget === null) {
-      const lag = sequence - this.#standing.mirrorDurable;
-      if (!session.isLive || lag > REJOIN_LAG_ENTRIES) return;
-      this.#standing.require(true);
-      this.#syncTarget = sequence;
-    }
-    if (this.#standing.mirrorDurable < this.#syncTarget) return;
-    this.#isSyncSent = true;
-    session.sendSync(this.#syncTarget);
+    if (session === null || !session.isForwarding || this.#isInSync) return;
+    const tail = this.#volume.log.tail.sequence;
+    const { mirrorDurable } = this.#standing;
+    const step = this.#catchUp.next({ tail, mirrorDurable, isLive: session.isLive });
+    if (step === "nothing") return;
+    if (step === "wait for it") this.#standing.require(true);
+    else session.sendSync(this.#catchUp.target);
+    this.#advance();
   }
 
   onSynced(session: SourceSession, through: number): void {
-    if (this.#session !== session || !this.#isSyncSent || through !== this.#syncTarget) return;
+    if (this.#session !== session || !this.#catchUp.isAnswer(through)) return;
     this.#inLine(async () => {
       if (this.#session !== session || !this.#standing.isRequired) return;
       await this.#standing.rejoin();
@@ -299,8 +288,12 @@ export class SourceRelationship implements SourceSessionHost {
 
   // ------------------------------------------------------------------------------------------ loss
 
-  #isConfirming(): boolean {
-    return this.#session?.isForwarding ?? false;
+  /** For a connection, for entries to be confirmed, or with a full log for a consistency point. */
+  get #isWaiting(): boolean {
+    const session = this.#session;
+    if (session === null || !session.isForwarding) return true;
+    const isConfirmed = this.#volume.log.tail.sequence <= this.#standing.mirrorDurable;
+    return !isConfirmed || (session.isCpOwed && this.#relief.isLogFull);
   }
 
   /** mirrorTimeoutMs without a connection, or without a confirmation of what waits. */

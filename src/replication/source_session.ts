@@ -19,7 +19,7 @@ import { isHistory, newestOf } from "./history.ts";
 import { ImageServer } from "./image_server.ts";
 import { Link } from "./link.ts";
 import type { BodyOf, Message, MessageName, MirrorState } from "./messages.ts";
-import { describeSide } from "./mirror_state.ts";
+import { describeSide, retentionFor } from "./mirror_state.ts";
 import type { AppendedEntry, Generation, ReplicatedVolume } from "./port.ts";
 import type { SourceSessionOptions } from "./session_host.ts";
 import { SourceHandshake } from "./source_handshake.ts";
@@ -78,6 +78,11 @@ export class SourceSession {
 
   get isLive(): boolean {
     return this.#forwarder?.isLive ?? false;
+  }
+
+  /** The mirror has a consistency point to make. */
+  get isCpOwed(): boolean {
+    return this.#cps?.isOwed ?? false;
   }
 
   /** The image round that runs or ran last; 0 if none. */
@@ -387,10 +392,4 @@ export class SourceSession {
     this.#images.close();
     this.#options.host.onClosed(this, reason, fault);
   }
-}
-
-/** What follows the oldest position that the mirror may want to hear about again. */
-function retentionFor({ tail, seals }: MirrorState): number {
-  const oldest = seals[0];
-  return oldest === undefined ? tail.sequence : oldest.sequence - 1;
 }
