@@ -17,6 +17,8 @@ const MARK = "\u0001";
 const PARALLEL = 2;
 const DEADLINE_MS = 60_000;
 const GRACE_MS = 10_000;
+/** For the exit handlers of a file that is stopped, which end its processes and mounts. */
+const CLEAN_UP_MS = 3_000;
 const noSkip = process.env.MIRRORVOL_NO_SKIP === "1";
 
 const runnerPath = fileURLToPath(import.meta.url);
@@ -132,7 +134,8 @@ function watch(child: ChildProcess): Promise<Outcome & { output: string }> {
   let reason = "the process ended before its tests did";
   const stop = () => {
     reason = `no end within ${deadlineMs} ms: ${running}`;
-    child.kill("SIGKILL");
+    child.kill("SIGTERM");
+    setTimeout(() => child.kill("SIGKILL"), CLEAN_UP_MS).unref();
   };
   let timer = setTimeout(stop, deadlineMs + GRACE_MS);
   const onMarker = (marker: Marker) => {
@@ -185,6 +188,7 @@ async function runFile(file: string): Promise<void> {
   };
   process.on("uncaughtException", outsideTests);
   process.on("unhandledRejection", outsideTests);
+  process.on("SIGTERM", () => process.exit(1));
   journal.onStart = (start) => send({ start });
   const outcome: Outcome = { passed: 0, failed: 0, skips: journal.skips, problems: journal.problems };
   let registered = 0;

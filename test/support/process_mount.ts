@@ -4,8 +4,8 @@
 //   server  <- NBD -  nbdfuse  <- FUSE -  FOLDER/image/nbd  <-  /dev/loopN  <-  ext4 at FOLDER/files
 //
 // detach() undoes all of it in the reverse order, also after the server is dead, and never touches a loop device
-// or a mount that was not made here.
-import { type ChildProcess, spawn } from "node:child_process";
+// or a mount that was not made here. If this process ends before that, its exit handler does the same by force.
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { finish, isInstalled, run } from "./process_programs.ts";
@@ -35,6 +35,7 @@ export class ProcessMount {
     this.files = join(folder, "files");
     mkdirSync(this.#image);
     mkdirSync(this.files);
+    process.once("exit", this.#abandon);
   }
 
   /** The loop device over the export. */
@@ -74,6 +75,12 @@ export class ProcessMount {
     this.#loop = null;
     await this.#endFuse();
   }
+
+  readonly #abandon = () => {
+    if (this.#isMounted) spawnSync("umount", ["--lazy", this.files]);
+    if (this.#loop !== null) spawnSync("losetup", ["--detach", this.#loop]);
+    if (this.#fuse !== null) spawnSync("umount", ["--lazy", this.#image]);
+  };
 
   async #endFuse(): Promise<void> {
     const fuse = this.#fuse;
