@@ -7,8 +7,8 @@
 //
 // Invariants:
 //   - `sentThrough` grows by one with each entry, whatever the state;
-//   - the ring keeps every entry whose bytes the connection may still look at: `setForwarded` follows the
-//     connection's callbacks, and says "nothing is needed" only when none is outstanding;
+//   - the ring keeps every entry whose bytes the connection may still look at (ring_hold.ts): it follows the
+//     connection's callbacks, and lets go of all only when none is outstanding;
 //   - a connection that does not keep up costs `BUFFERED_BYTES_MAX` and the ring, no more: then the live state
 //     ends, and what was not sent is read back later.
 
@@ -18,6 +18,7 @@ import { streamEntries } from "./entry_stream.ts";
 import { Cursor } from "./fields.ts";
 import type { Link } from "./link.ts";
 import type { AppendedEntry, ReplicatedVolume } from "./port.ts";
+import type { RingHold } from "./ring_hold.ts";
 
 /** Smaller than any ring, so that a slow mirror does not fill it. */
 export const BUFFERED_BYTES_MAX = 1024 * 1024;
@@ -25,6 +26,7 @@ export const BUFFERED_BYTES_MAX = 1024 * 1024;
 export interface ForwarderOptions {
   readonly volume: ReplicatedVolume;
   readonly link: Link;
+  readonly ring: RingHold;
   /** What the mirror has. */
   readonly from: number;
   /** The seal of that consistency point is on its way. */
@@ -103,7 +105,7 @@ export class Forwarder {
     const { log } = this.#volume;
     this.#state = "attaching";
     const attachedAt = log.tail.sequence;
-    this.#volume.setForwarded(attachedAt);
+    this.#options.ring.keepAfter(this, attachedAt);
     await log.whenDurable(attachedAt);
     if (this.#isStopped()) return;
     await this.#readBack(attachedAt);
@@ -138,13 +140,13 @@ export class Forwarder {
   /** The connection has let go of the entry, sent or not. */
   #sent(sequence: number): void {
     this.#outstanding -= 1;
-    if (this.#state === "live") this.#volume.setForwarded(sequence);
-    else this.#releaseRing();
+    this.#options.ring.keepAfter(this, sequence);
+    this.#releaseRing();
   }
 
   #releaseRing(): void {
     const needsRing = this.#state === "live" || this.#state === "attaching";
-    if (!needsRing && this.#outstanding === 0) this.#volume.setForwarded(Number.POSITIVE_INFINITY);
+    if (!needsRing && this.#outstanding === 0) this.#options.ring.letGo(this);
   }
 
   #isStopped(): boolean {

@@ -2,6 +2,7 @@
 // this side knows; that no source is connected is the caller's to check.
 
 import { MirrorvolError } from "../kernel/errors.ts";
+import { fenced } from "../volume/volume.ts";
 import type { GenerationRecord, ReplicatedVolume } from "./port.ts";
 
 /** The new generation; up to `startSequence` everything is served. */
@@ -11,10 +12,13 @@ export interface Promotion extends GenerationRecord {
 }
 
 export async function promoteMirror(volume: ReplicatedVolume, force: boolean): Promise<Promotion> {
-  const { role, inSync, everInSync } = volume.persisted;
+  const { role, inSync, everInSync, fencedBy } = volume.persisted;
   if (role !== "mirror") {
     throw new MirrorvolError("ERR_NOT_A_MIRROR", `volume "${volume.name}" is a source already`);
   }
+  // A source that was fenced is a mirror too, and once was in sync. But it knows of a newer generation: promoting it
+  // would make a second history of one volume. That cannot be forced.
+  if (fencedBy !== null) throw fenced(volume.name, fencedBy);
   if (!everInSync) {
     const text = `volume "${volume.name}" was never in sync with its source: it is not a copy of anything`;
     throw new MirrorvolError("ERR_NEVER_IN_SYNC", text);

@@ -8,6 +8,7 @@ import type { CpMemory } from "./cp_memory.ts";
 import type { Decision } from "./decide.ts";
 import type { BodyOf, MirrorState } from "./messages.ts";
 import type { ReplicatedVolume } from "./port.ts";
+import type { RingHold } from "./ring_hold.ts";
 import type { SourceSession } from "./source_session.ts";
 
 export interface SourceSessionHost {
@@ -30,6 +31,7 @@ export interface SourceSessionOptions {
   readonly connection: Connection;
   readonly host: SourceSessionHost;
   readonly memory: CpMemory;
+  readonly ring: RingHold;
   /** The volume's name on the mirror. */
   readonly name: string;
   readonly secret: Uint8Array | null;

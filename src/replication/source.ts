@@ -27,6 +27,7 @@ import { LogRelief } from "./log_relief.ts";
 import type { BodyOf, MirrorState } from "./messages.ts";
 import type { AppendedEntry, GenerationRecord, ReplicatedVolume } from "./port.ts";
 import { RelationReport, type Trouble } from "./relation_report.ts";
+import { RingHold } from "./ring_hold.ts";
 import type { SourceSessionHost } from "./session_host.ts";
 import { SourceSession } from "./source_session.ts";
 import type { SourceRelationshipOptions, SourceRelationshipStatus } from "./source_types.ts";
@@ -43,6 +44,7 @@ export class SourceRelationship implements SourceSessionHost {
   readonly #report: RelationReport;
   readonly #timeoutMs: number;
   readonly #memory = new CpMemory();
+  readonly #ring: RingHold;
   readonly #standing: Standing;
   readonly #catchUp = new CatchUp();
   readonly #dialer: Dialer;
@@ -66,6 +68,7 @@ export class SourceRelationship implements SourceSessionHost {
     this.#timeoutMs = target.mirrorTimeoutMs ?? MIRROR_TIMEOUT_MS;
     this.#standing = new Standing(world, volume);
     this.#relief = new LogRelief(volume);
+    this.#ring = new RingHold(volume);
     this.#dialer = new Dialer({
       world,
       url: target.url,
@@ -159,6 +162,7 @@ export class SourceRelationship implements SourceSessionHost {
       connection,
       host: this,
       memory: this.#memory,
+      ring: this.#ring,
       name: target.volume ?? this.#volume.name,
       secret,
       timeoutMs: this.#timeoutMs,
@@ -207,7 +211,7 @@ export class SourceRelationship implements SourceSessionHost {
   async #beforeImage(): Promise<void> {
     this.#isInSync = false;
     const { onMirrorLoss } = this.#options.target;
-    const isFirst = !this.#volume.persisted.everInSync;
+    const isFirst = !this.#volume.persisted.everInSync || this.#standing.isAlone;
     if (onMirrorLoss === "continue" || isFirst) {
       await this.#standing.goAlone();
       this.#relieve();

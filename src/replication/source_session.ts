@@ -255,6 +255,7 @@ export class SourceSession {
     const forwarder = new Forwarder({
       volume,
       link: this.#link,
+      ring: this.#options.ring,
       from: remote.tail.sequence,
       onSeal: (cp, sequence) => cps.sealSent(cp, sequence),
       onLive: () => this.#options.host.onLive(this),

@@ -10,6 +10,7 @@
 
 import type { World } from "../io/world.ts";
 import { MirrorvolError } from "../kernel/errors.ts";
+import { newGenerationId } from "../volume/superblock.ts";
 import { Ledger, type LedgerCount } from "./ledger.ts";
 import type { AppendedEntry, GenerationRecord, ReplicatedVolume } from "./port.ts";
 
@@ -117,7 +118,7 @@ export class Standing {
     }
     await log.whenDurable(sequence);
     const newest = persisted.history[persisted.history.length - 1]!;
-    const id = new DataView(this.#world.random.bytes(8).slice().buffer).getBigUint64(0, true);
+    const id = newGenerationId(this.#world.random);
     const record = { number: newest.number + 1, id, startSequence: sequence, startChain: chain };
     const aloneSince = persisted.aloneSince ?? sequence;
     await this.#volume.persist({ history: [...persisted.history, record], aloneSince });

@@ -1,6 +1,7 @@
 import { CatchUp } from "../../src/replication/catch_up.ts";
 import { compareHistories } from "../../src/replication/history.ts";
 import { Requests } from "../../src/replication/requests.ts";
+import { RingHold } from "../../src/replication/ring_hold.ts";
 import { Watch } from "../../src/replication/watch.ts";
 import { assert, suite } from "../support/harness.ts";
 import { ManualClock, settle } from "../support/manual_clock.ts";
@@ -66,6 +67,20 @@ test("requests: so many at once, answers by number, all rejected at the end", as
   requests.close("gone");
   assert.is(await failures[2], "ERR_LINK_CLOSED");
   assert.is(await requests.ask(() => {}).catch((error: { code: string }) => error.code), "ERR_LINK_CLOSED");
+});
+
+test("the ring keeps what any connection may still look at, the closed one's too", () => {
+  const told: number[] = [];
+  const ring = new RingHold({ setForwarded: (sequence) => told.push(sequence) });
+  const [older, newer] = [{}, {}];
+  ring.keepAfter(older, 5);
+  ring.keepAfter(newer, 9);
+  ring.keepAfter(newer, 12);
+  ring.keepAfter(older, 7);
+  ring.letGo(older);
+  ring.letGo(older);
+  ring.letGo(newer);
+  assert.equal(told, [5, 5, 5, 7, 12, Number.POSITIVE_INFINITY]);
 });
 
 test("comparing histories is symmetric", () => {
