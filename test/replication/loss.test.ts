@@ -1,6 +1,10 @@
 // Links and machines that go away and come back: stop and continue, alone and rejoin, promotion and fencing.
 
 import { BLOCK_BYTES } from "../../assembly/format.ts";
+import { Kernel } from "../../src/kernel/kernel.ts";
+import { MirrorService } from "../../src/replication/mirror.ts";
+import { SourceRelationship } from "../../src/replication/source.ts";
+import { Volume } from "../../src/volume/volume.ts";
 import { assert, suite } from "../support/harness.ts";
 import { settle } from "../support/manual_clock.ts";
 import { content } from "../volume/fixture.ts";
@@ -145,6 +149,59 @@ test("promotion serves every acknowledged write; the old source is fenced, and s
   assert.is(await codeOf(pair.source.volume.read(0, BLOCK_BYTES)), "ERR_FENCED");
   assert.match(pair.relationship.status().detail, /fenced by generation 2/);
   await pair.closeSource();
+});
+
+/** The promoted mirror gets the old source as its mirror. */
+async function swapRoles(pair: Pair): Promise<SourceRelationship> {
+  const world = pair.world(pair.source.storage);
+  const { source, mirror } = pair;
+  source.kernel = Kernel.createSync({ memoryBytes: 24 * 1024 * 1024 });
+  source.volume = await Volume.open(world, source.kernel, pair.sourceConfig);
+  const service = new MirrorService({
+    world,
+    kernel: source.kernel,
+    volumes: { find: () => source.volume },
+    secret: null,
+  });
+  await world.transport.listen("old:1", (connection) => service.accept(connection));
+  const target = { url: "ws://old:1", mode: "sync" as const, onMirrorLoss: "stop" as const };
+  const { kernel, volume } = mirror;
+  const relationship = new SourceRelationship({ world, kernel, volume, target, secret: null });
+  relationship.start();
+  return relationship;
+}
+
+test("the old source becomes the mirror of the promoted one, if it has nothing else", async () => {
+  const pair = await Pair.inSync();
+  for (let lba = 0; lba < 20; lba++) await pair.write(lba, 1);
+  await pair.crashSource();
+  await pair.until("disconnected", () => !pair.service.connected("orders"));
+  await pair.waitFor("promotion", pair.service.promote("orders"));
+  const { volume } = pair.mirror;
+  await pair.waitFor("a write", volume.write(0, content(0, 2)));
+  const relationship = await swapRoles(pair);
+  await pair.until("in sync the other way", () => relationship.status().state === "in sync");
+  await pair.waitFor("a write", volume.write(BLOCK_BYTES, content(1, 3)));
+  await pair.waitFor("a consistency point", volume.consistencyPoint());
+  await pair.untilEqual();
+  assert.equal(pair.source.volume.persisted.boundTo, volume.volumeId);
+  await relationship.close();
+});
+
+test("the old source is not overwritten if it has acknowledged more than the promoted one", async () => {
+  const pair = await Pair.inSync(CONTINUE);
+  await pair.write(1, 1);
+  pair.network.isDown = true;
+  pair.cut();
+  await pair.write(1, 2);
+  await pair.crashSource("keep");
+  await pair.until("disconnected", () => !pair.service.connected("orders"));
+  await pair.waitFor("promotion", pair.service.promote("orders"));
+  pair.network.isDown = false;
+  const relationship = await swapRoles(pair);
+  await pair.until("diverged", () => relationship.status().state === "diverged");
+  assert.is(pair.source.volume.position.sequence, 2, "the fork is kept");
+  await relationship.close();
 });
 
 test("promotion is refused while the source is connected, and when the mirror is not in sync", async () => {
