@@ -51,6 +51,13 @@ export async function createLog(
   await Promise.all(made.map((disk) => disk.close()));
 }
 
+/** Takes back what createLog made. */
+export async function removeLog(storage: Storage, prefixes: readonly string[]): Promise<void> {
+  for (const prefix of prefixes) {
+    for (let slot = 0; slot < LOG_HALF_COUNT; slot += 1) await storage.remove(halfPath(prefix, slot));
+  }
+}
+
 function checkSize(halfBytes: number): void {
   const isRight =
     halfBytes % SECTOR_BYTES === 0 && halfBytes >= HALF_BYTES_MIN && halfBytes <= HALF_BYTES_MAX;

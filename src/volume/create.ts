@@ -5,11 +5,11 @@ import type { Disk } from "../io/disk.ts";
 import type { World } from "../io/world.ts";
 import { MirrorvolError } from "../kernel/errors.ts";
 import type { Kernel } from "../kernel/kernel.ts";
-import { createLog } from "../log/create.ts";
+import { createLog, removeLog } from "../log/create.ts";
 import { geometryOf, type VolumeConfig } from "./config.ts";
 import { dataOffsetFor, readCandidate, writeSuperblocks } from "./members.ts";
 import { SegmentTable } from "./segments.ts";
-import type { Role, Superblock } from "./superblock.ts";
+import { newGenerationId, type Role, type Superblock } from "./superblock.ts";
 
 /** Makes members and log. Rejects with ERR_EXISTS, ERR_CONFIG, ERR_NO_SPACE, ... naming what is wrong. */
 export async function createVolume(
@@ -21,18 +21,21 @@ export async function createVolume(
   const superblock = firstSuperblock(world, config, role);
   const existing = await Promise.all(config.members.map((path) => world.storage.exists(path)));
   const disks: Disk[] = [];
+  let isLogMade = false;
   try {
     for (const path of config.members)
       disks.push(await createMember(world, kernel, path, superblock.memberBytes));
     await world.storage.lock(disks);
     const { volumeId, logHalfBytes: halfBytes } = superblock;
     await createLog(world.storage, config.log, { kernel, volumeId, halfBytes });
+    isLogMade = true;
     await writeImage(kernel, disks, superblock);
   } catch (error) {
     await Promise.all(disks.map((disk) => disk.close()));
     for (const [slot, path] of config.members.entries()) {
       if (slot < disks.length && !existing[slot]) await world.storage.remove(path);
     }
+    if (isLogMade) await removeLog(world.storage, config.log);
     throw error;
   }
   await Promise.all(disks.map((disk) => disk.close()));
@@ -48,7 +51,7 @@ async function createMember(world: World, kernel: Kernel, path: string, bytes: n
 
 function firstSuperblock(world: World, config: VolumeConfig, role: Role): Superblock {
   const geometry = geometryOf(config);
-  const id = new DataView(world.random.bytes(8).buffer).getBigUint64(0, true);
+  const id = newGenerationId(world.random);
   return {
     commit: 1,
     cp: 0,

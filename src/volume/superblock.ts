@@ -13,6 +13,7 @@ import {
   SUPERBLOCK_BYTES,
   SUPERBLOCK_MAGIC,
 } from "../../assembly/format.ts";
+import type { Random } from "../io/world.ts";
 import { assert, MirrorvolError } from "../kernel/errors.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { ByteReader, ByteWriter } from "./byte_codec.ts";
@@ -71,6 +72,12 @@ export interface Superblock {
   readonly members: readonly MemberRecord[];
   /** Oldest first; the last one is the present generation. */
   readonly history: readonly GenerationRecord[];
+}
+
+/** An identity for a generation. */
+export function newGenerationId(random: Random): bigint {
+  const bytes = random.bytes(8);
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getBigUint64(0, true);
 }
 
 export const HISTORY_MAX = 64;

@@ -21,6 +21,7 @@ import { VolumeReader } from "./reader.ts";
 import { type VolumeStatus, volumeStatus } from "./status.ts";
 import type { SuperblockChanges } from "./store.ts";
 import type { GenerationRecord, Role, Superblock } from "./superblock.ts";
+import { newGenerationId } from "./superblock.ts";
 
 export type {
   CpData,
@@ -109,8 +110,8 @@ export class Volume extends EventTarget {
       await volume.close();
       throw error;
     }
-    // Listeners are attached after open returned.
-    queueMicrotask(() => early.forEach(([name, detail]) => emit(name, detail)));
+    // Listeners are attached after open has returned.
+    world.clock.setTimer(0, () => early.forEach(([name, detail]) => emit(name, detail)));
     return volume;
   }
 
@@ -371,7 +372,7 @@ export class Volume extends EventTarget {
     const core = this.#core;
     const { sequence, chain } = core.log.tail;
     await core.log.whenDurable(sequence);
-    const id = new DataView(core.world.random.bytes(8).buffer).getBigUint64(0, true);
+    const id = newGenerationId(core.world.random);
     const generation = { number: this.generation.number + 1, id, startSequence: sequence, startChain: chain };
     core.setRetention(Number.POSITIVE_INFINITY);
     core.setRemote({ required: false, received: 0, durable: 0 });
