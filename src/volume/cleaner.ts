@@ -6,12 +6,17 @@
 //
 // What cannot be read any more cannot be moved: it stays, and its segment is left alone from then on, while the
 // rest of the volume goes on.
-import { BLOCK_BYTES, RECORD_KIND_CONTAINER } from "../../assembly/format.ts";
+import {
+  BLOCK_BYTES,
+  CONTAINER_LEAF_FANOUT,
+  LEAF_FANOUT,
+  RECORD_KIND_CONTAINER,
+} from "../../assembly/format.ts";
 import { MirrorvolError } from "../kernel/errors.ts";
 import { pvbnOf, RowLayout } from "../raid/geometry.ts";
 import type { Store } from "./store.ts";
 import { decodeSummaryHeader, decodeSummaryRecords, type RunHeader, type RunRecord } from "./summary.ts";
-import type { Transaction } from "./transaction.ts";
+import { FREE_SLICE, type Transaction } from "./transaction.ts";
 import { readU64 } from "./words.ts";
 
 const BATCH_BLOCKS = 64;
@@ -37,15 +42,32 @@ export async function clean(store: Store, wanted: number): Promise<void> {
     if (empty >= wanted) return;
     const victims = chooseVictims(store, empty);
     if (victims.length === 0) return;
+    const rowsBefore = store.freeRows;
     await cleanSegments(store, victims);
     await store.readersDrained();
-    if (store.emptySegments <= empty) return;
+    // Rows, not segments: what is gained may be a part of the open segment first.
+    if (store.freeRows <= rowsBefore) return;
   }
 }
 
-/** Commits once more, which frees a slice of the free list. */
+/** Commits once more, which frees a slice of the free list. That takes room before it gives any. */
 export function workOffFreeList(store: Store): Promise<void> {
-  return store.commitLock.run(() => cleanSegments(store, []));
+  return store.commitLock.run(async () => {
+    await clean(store, segmentsFor(store, 0));
+    await cleanSegments(store, []);
+  });
+}
+
+/**
+ * Segments that the worst case of so many changed blocks takes: with the nodes of both maps, those that a slice of
+ * the free list changes included, and two in reserve.
+ */
+export function segmentsFor(store: Store, blocks: number): number {
+  const { sizeBlocks, vvbnCount, segmentStripes } = store.superblock;
+  const mapNodes = Math.min(blocks, Math.ceil(sizeBlocks / LEAF_FANOUT)) * 1.1 + store.mapHeight;
+  const leaves = Math.min(3 * blocks + FREE_SLICE, Math.ceil(vvbnCount / CONTAINER_LEAF_FANOUT));
+  const segmentBlocks = segmentStripes * Math.max(1, store.dataUnitsNow);
+  return Math.ceil(((blocks + mapNodes + leaves * 1.1 + 4) * 1.05) / segmentBlocks) + 2;
 }
 
 async function cleanSegments(store: Store, segments: readonly number[]): Promise<void> {
@@ -85,8 +107,10 @@ function chooseVictims(store: Store, empty: number): number[] {
     if (record.used && isFree && isWorthIt) candidates.push({ segment, live: record.live });
   }
   candidates.sort((a, b) => a.live - b.live);
-  // Half of the empty space is for what moving drags along: container nodes, summaries, padding.
-  let room = (empty * segmentStripes * dataUnits) / 2;
+  // What moving drags along: up to every container leaf, or as much as is moved, besides summaries and padding.
+  const free = empty * segmentStripes * dataUnits;
+  const leaves = Math.ceil(store.superblock.vvbnCount / CONTAINER_LEAF_FANOUT);
+  let room = Math.max(free / 2, free * 0.9 - leaves * 1.1 - store.mapHeight - 4);
   const victims: number[] = [];
   for (const { segment, live } of candidates) {
     if (live > room && victims.length > 0) break;

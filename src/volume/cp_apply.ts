@@ -2,9 +2,9 @@
 // block map follows, the root hash is compared, the commit makes it exist. Both sides run this: the source with
 // CP data from its own dirty index, the mirror with CP data from the source; both read the contents from their
 // log file.
-import { BLOCK_BYTES, LEAF_FANOUT, RECORD_KIND_DATA } from "../../assembly/format.ts";
+import { BLOCK_BYTES, RECORD_KIND_DATA } from "../../assembly/format.ts";
 import { MapSweep } from "./block_map.ts";
-import { clean } from "./cleaner.ts";
+import { clean, segmentsFor } from "./cleaner.ts";
 import type { CpData } from "./cp_data.ts";
 import type { Store, SuperblockChanges } from "./store.ts";
 import type { Transaction } from "./transaction.ts";
@@ -26,14 +26,6 @@ export interface ApplyOptions {
 
 const BATCH_BLOCKS = 64;
 const ZERO_HASH = new Uint32Array(4);
-
-/** Segments that the worst case of so many changed blocks takes, the maps' nodes included, and two in reserve. */
-export function segmentsFor(store: Store, blocks: number): number {
-  const { sizeBlocks, vvbnCount, segmentStripes, dataUnits } = store.superblock;
-  const mapNodes = Math.min(blocks, Math.ceil(sizeBlocks / LEAF_FANOUT)) * 1.1 + store.mapHeight;
-  const containerNodes = Math.min(3 * blocks, Math.ceil(vvbnCount / 512)) * 1.1 + 4;
-  return Math.ceil(((blocks + mapNodes + containerNodes) * 1.05) / (segmentStripes * dataUnits)) + 2;
-}
 
 /** Makes CP cpData.cp. "mismatch": the root differs from the expected one, nothing was committed. */
 export function applyCp(

@@ -8,8 +8,8 @@ import { BLOCK_BYTES, INNER_FANOUT, LEAF_FANOUT } from "../../assembly/format.ts
 import { MirrorvolError } from "../kernel/errors.ts";
 import type { LogPosition } from "../log/types.ts";
 import { childHashes, fanoutOf, MapSweep, mapHeight, spanOf } from "./block_map.ts";
-import { clean } from "./cleaner.ts";
-import { putBlock, segmentsFor } from "./cp_apply.ts";
+import { clean, segmentsFor } from "./cleaner.ts";
+import { putBlock } from "./cp_apply.ts";
 import type { Image } from "./image.ts";
 import type { Store, SuperblockChanges } from "./store.ts";
 import type { Transaction } from "./transaction.ts";

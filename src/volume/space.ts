@@ -14,9 +14,9 @@
 // may turn out to overwrite), writes wait for it, as long as a write may wait for anything; otherwise they are
 // refused at once.
 import { MirrorvolError } from "../kernel/errors.ts";
+import { segmentsFor } from "./cleaner.ts";
 import { cpBlocksMax } from "./config.ts";
 import type { VolumeCore } from "./core.ts";
-import { segmentsFor } from "./cp_apply.ts";
 import type { Store } from "./store.ts";
 
 const WORST_CPS = 2;
@@ -94,7 +94,8 @@ async function firstUnmapped(core: VolumeCore, lba: number, count: number): Prom
 }
 
 function reserveSegments(store: Store): number {
-  return segmentsFor(store, cpBlocksMax(store.superblock.logHalfBytes));
+  const { logHalfBytes, sizeBlocks } = store.superblock;
+  return segmentsFor(store, Math.min(cpBlocksMax(logHalfBytes), sizeBlocks));
 }
 
 /** On their way to the members: at most so many blocks more will live there. */

@@ -136,6 +136,13 @@ export class Store {
     return this.#newLedger().emptyCount();
   }
 
+  /** Rows that can be written to now: of empty segments, and what is left of the open one. */
+  get freeRows(): number {
+    const { segmentStripes } = this.#superblock;
+    const open = this.#openSegment === null ? 0 : segmentStripes - this.table.get(this.#openSegment).written;
+    return this.emptySegments * segmentStripes + open;
+  }
+
   /** Reads the segment table that belongs to the superblock. */
   async load(): Promise<void> {
     const { commit, tableSum } = this.#superblock;

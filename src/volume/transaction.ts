@@ -17,7 +17,7 @@ import { bytesOf, readU64, writeU64 } from "./words.ts";
 /** Container changes kept in memory before they are folded into the map. */
 const CHANGES_MAX = 65_536;
 /** Blocks that one commit frees from the free list. */
-const FREE_SLICE = 32_768;
+export const FREE_SLICE = 32_768;
 
 export interface TransactionOptions {
   readonly kernel: Kernel;

@@ -312,6 +312,12 @@ test("what cannot be repaired is an error that names the block; the rest of the 
   const [first, second] = [...byRow.values()].find((lbas) => lbas.length >= 2)!;
   flip(storage, places.get(first!)!, 4000);
   flip(storage, places.get(second!)!, 5000);
+  // A third one nearby can be repaired: so the cleaner evacuates the segment, and meets the lost ones.
+  const near = places.get(first!)!.offset;
+  const [third] = [...places].find(
+    ([, { offset }]) => offset !== near && Math.abs(offset - near) < 4 * BLOCK_BYTES,
+  )!;
+  flip(storage, places.get(third)!, 6000);
   const volume = await openVolume(storage, config);
   for (const lba of [first!, second!]) {
     const error = await volume.read(lba * BLOCK_BYTES, BLOCK_BYTES).catch((reason) => reason);

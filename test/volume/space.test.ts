@@ -19,7 +19,7 @@ import {
 const test = suite("volume space");
 
 /** Promises more than its members hold. */
-const THIN = smallConfig({ sizeBytes: 16_384 * BLOCK_BYTES });
+const THIN = smallConfig({ sizeBytes: 8192 * BLOCK_BYTES });
 
 async function fillUp(volume: Volume, model: Model, at = 0, pieceBlocks = 8): Promise<number> {
   const blocks = volume.bytes / BLOCK_BYTES;
@@ -61,13 +61,13 @@ test("a thin volume refuses at its limit, goes on with overwriting, and takes mo
   await volume.consistencyPoint();
   await model.expectEqual(volume, 4 * 1024 * 1024);
   const random = randomFrom(17);
-  for (let i = 0; i < 4 * end; i++) await writeTo(volume, model, random(end), i);
+  for (let i = 0; i < 2 * end; i++) await writeTo(volume, model, random(end), i);
   assert.is(await codeOf(volume.write((end + 100) * BLOCK_BYTES, content(1, 1))), "ERR_NO_SPACE");
   assert.is(volume.status().state, "serving");
   // A hole is not something to overwrite, even though a trim of it is under way.
-  await volume.trim(10_000 * BLOCK_BYTES, 6000 * BLOCK_BYTES);
+  await volume.trim(5000 * BLOCK_BYTES, 3000 * BLOCK_BYTES);
   let taken = 0;
-  for (let lba = 10_000; lba < 16_000; lba++) {
+  for (let lba = 5000; lba < 8000; lba++) {
     if ((await codeOf(volume.write(lba * BLOCK_BYTES, content(lba, 2)))) !== "") break;
     model.write(lba * BLOCK_BYTES, content(lba, 2));
     taken++;
@@ -110,7 +110,7 @@ test("many writers at once do not get beyond the limit", async () => {
   const volume = await openVolume(storage, THIN);
   const model = new Model(volume.bytes);
   const results = await Promise.all(
-    Array.from({ length: 250 }, async (_, i) => {
+    Array.from({ length: 120 }, async (_, i) => {
       const data = new Uint8Array(64 * BLOCK_BYTES);
       for (let k = 0; k < 64; k++) data.set(content(i * 64 + k, 3), k * BLOCK_BYTES);
       const code = await codeOf(volume.write(i * 64 * BLOCK_BYTES, data));
@@ -123,7 +123,7 @@ test("many writers at once do not get beyond the limit", async () => {
   assert.is(volume.status().state, "serving");
   const written = results.filter((code) => code === "").length * 64;
   assert.ok(written > 1000, `${written}`);
-  for (let i = 0; i < 250; i++) {
+  for (let i = 0; i < 120; i++) {
     if (results[i] === "") continue;
     const bytes = await volume.read(i * 64 * BLOCK_BYTES, 64 * BLOCK_BYTES);
     assert.is(
@@ -147,7 +147,7 @@ for (const pattern of ["hot and cold", "sequential", "90% full", "stripes of hol
     const blocks = Math.floor(limit * (pattern === "90% full" ? 0.87 : 0.6));
     const random = randomFrom(23);
     for (let lba = 0; lba < blocks; lba++) await writeTo(volume, model, lba, 0);
-    for (let i = 0; i < 5 * blocks; i++) {
+    for (let i = 0; i < 3 * blocks; i++) {
       if (pattern === "sequential") await writeTo(volume, model, i % blocks, i);
       else if (pattern === "hot and cold")
         await writeTo(volume, model, random(10) ? random(blocks >> 4) : random(blocks), i);
@@ -175,7 +175,7 @@ for (const { name, changes } of [
   },
 ] as { name: string; changes: Partial<VolumeConfig> }[]) {
   test(`random operations leave a sound image, ${name}`, async () => {
-    for (let seed = 1; seed <= 4; seed++) {
+    for (let seed = 1; seed <= 2; seed++) {
       const config = smallConfig(changes);
       const storage = new MemoryStorage();
       await makeVolume(storage, config, seed);
@@ -203,7 +203,7 @@ test("degraded and full: writes are refused rather than the volume stopped, and 
   storage.kill("d/m");
   const random = randomFrom(3);
   let refused = 0;
-  for (let i = 0; i < 3 * end; i++) {
+  for (let i = 0; i < 2 * end; i++) {
     const lba = random(end);
     const code = await codeOf(volume.write(lba * BLOCK_BYTES, content(lba, i)));
     if (code === "") model.write(lba * BLOCK_BYTES, content(lba, i));
