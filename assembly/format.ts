@@ -1,6 +1,6 @@
 // Every magic, size, offset and flag of disk and wire, for both worlds: AssemblyScript compiles this file,
 // TypeScript imports it. Literals stay at or below 0x7fffffff, offsets are derived from earlier offsets,
-// all integers are little endian, reserved bytes are zero and checked.
+// all integers are little endian, reserved bytes are zero.
 
 export const FORMAT_VERSION = 1;
 
@@ -91,7 +91,7 @@ export const CONTAINER_FANOUT = 128;
 export const CONTAINER_POINTER_BYTES = 32;
 export const CONTAINER_POINTER_PVBN = 0; // u64
 export const CONTAINER_POINTER_STORED = 8; // hash
-/** Pointer to a free-list node or a map root: an inner pointer; the container root: a container pointer. */
+// Free list: a chain of nodes. The superblock points to its head with an inner pointer (vvbn and stored hash only).
 export const FREE_LIST_ENTRY_BYTES = 32; // vvbn u64, birth u64 (cp), stored hash; level + 1 in the top byte of birth's high word
 export const FREE_LIST_HEADER_BYTES = 64; // next vvbn u64, next stored hash, count u32, magic u32
 export const FREE_LIST_MAGIC = 0x4656524d; // "MRVF"

@@ -28,10 +28,10 @@ import {
   ENTRY_LBA,
   ENTRY_MAGIC,
   ENTRY_MAGIC_AT,
+  ENTRY_MIRROR_LAG,
   ENTRY_PAYLOAD_BYTES,
   ENTRY_PAYLOAD_MAX,
   ENTRY_PREVIOUS,
-  ENTRY_MIRROR_LAG,
   ENTRY_SEQUENCE,
   ENTRY_VERSION,
   FORMAT_VERSION,
@@ -127,10 +127,11 @@ export function validateEntry(header: EntryHeader): string | null {
   if (!Number.isSafeInteger(sequence) || sequence < 1) return `${sequence} is no sequence`;
   if (!(durableThrough < sequence))
     return `durable through ${durableThrough}, but its sequence is ${sequence}`;
-  if (header.mirrorLag > durableThrough) return `a mirror ${header.mirrorLag} entries behind entry ${durableThrough}`;
+  if (header.mirrorLag > durableThrough)
+    return `a mirror ${header.mirrorLag} entries behind entry ${durableThrough}`;
   if (!Number.isSafeInteger(lba)) return `${lba} is no block number`;
   if (header.flags !== 0) return `unknown flags ${header.flags}`;
-  if (kind === 0) return "0 is no kind";
+  if (kind < ENTRY_KIND_WRITE || kind > ENTRY_KIND_SEAL) return `${kind} is no kind`;
   if (payloadBytes > ENTRY_PAYLOAD_MAX) return `a payload of ${payloadBytes} bytes`;
   const hasBlocks = kind === ENTRY_KIND_WRITE || kind === ENTRY_KIND_TRIM;
   if (hasBlocks && blockCount === 0) return "no blocks";

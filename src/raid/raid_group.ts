@@ -3,7 +3,7 @@
 //
 //   stripe s      one unit of BLOCK_BYTES on each member it uses, at byte dataOffset + s * BLOCK_BYTES
 //   segment g     stripes g * segmentStripes .. (g + 1) * segmentStripes - 1; has a geometry of its own
-//   pvbn          stripe * PVBN_STRIDE + slot (geometry.ts has the rotation)
+//   pvbn          stripe * PVBN_STRIDE + slot + 1 (geometry.ts has the rotation)
 //
 // Invariants:
 //   - stripes are written whole, by runs (run.ts), into rows the owner says are empty; open runs never overlap;

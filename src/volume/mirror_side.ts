@@ -39,7 +39,7 @@ export class MirrorSide {
   /** An entry from the wire: into the log file, and once durable into the dirty index. null: no room now. */
   adopt(entry: Uint8Array): AppendedEntry | null {
     const core = this.#core;
-    this.#checkSeal(entry);
+    this.#checkEntry(entry);
     const appended = core.log.adopt(entry);
     if (appended === null) return null;
     const { sequence, location, view } = appended;
@@ -173,13 +173,23 @@ export class MirrorSide {
     );
   }
 
-  /** A seal must carry the number of the CP that is next here; checked before it gets into the log. */
-  #checkSeal(entry: Uint8Array): void {
-    if (entry.length !== ENTRY_HEADER_BYTES || entry[ENTRY_KIND] !== ENTRY_KIND_SEAL) return;
+  /**
+   * What the log cannot know is checked before the entry gets into it: a seal carries the number of the CP that is
+   * next here, an extent lies within the volume. (Whether the header is sound, the log finds out.)
+   */
+  #checkEntry(entry: Uint8Array): void {
+    if (entry.length < ENTRY_HEADER_BYTES) return;
     const header = new DataView(entry.buffer, entry.byteOffset, entry.byteLength);
-    const cp = Number(header.getBigUint64(ENTRY_LBA, true));
-    const expected = this.#core.halves.active.cp;
-    if (cp !== expected)
-      throw new MirrorvolError("ERR_CP_ORDER", `a seal for CP ${cp} where CP ${expected} is next`);
+    const lba = Number(header.getBigUint64(ENTRY_LBA, true));
+    if (entry[ENTRY_KIND] === ENTRY_KIND_SEAL) {
+      const expected = this.#core.halves.active.cp;
+      if (lba === expected) return;
+      throw new MirrorvolError("ERR_CP_ORDER", `a seal for CP ${lba} where CP ${expected} is next`);
+    }
+    const end = lba + header.getUint32(ENTRY_BLOCK_COUNT, true);
+    const { sizeBlocks } = this.#core.store.superblock;
+    if (end <= sizeBlocks) return;
+    const message = `an entry for blocks ${lba} to ${end - 1} of a volume of ${sizeBlocks}`;
+    throw new MirrorvolError("ERR_ENTRY_RANGE", message);
   }
 }

@@ -122,9 +122,10 @@ export class SegmentTable {
     return this.#sumOf(commits);
   }
 
+  /** The checksum over the commits as u64, in the order of the pages. */
   #sumOf(commits: Float64Array): bigint {
     const sum = new Uint32Array(2);
-    this.#kernel.checksum64(new Uint8Array(commits.buffer), sum);
+    this.#kernel.checksum64(new Uint8Array(BigUint64Array.from(commits, BigInt).buffer), sum);
     return BigInt(sum[0]!) + (BigInt(sum[1]!) << 32n);
   }
 

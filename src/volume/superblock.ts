@@ -3,7 +3,7 @@
 // superblock names is synced before any superblock is written, so the newest valid one wins.
 //
 // Layout (little endian): checksum u64 of all that follows, then the fields in the order of `fields` below.
-// Reserved space is zero to the end, and checked.
+// What lies behind the last list is zero to the end, and checked.
 import {
   CONTAINER_POINTER_BYTES,
   FORMAT_VERSION,
@@ -183,6 +183,7 @@ function readFields(input: ByteReader): Superblock {
   const members = Array.from({ length: input.count(MEMBERS_MAX) }, () => readMember(input));
   const history = Array.from({ length: input.count(HISTORY_MAX) }, () => readGeneration(input));
   input.expectZeros();
+  checkRelations(head.slot, members.length, history.length);
   return {
     ...head,
     ...body,
@@ -194,6 +195,11 @@ function readFields(input: ByteReader): Superblock {
     members,
     history,
   };
+}
+
+function checkRelations(slot: number, memberCount: number, historyCount: number): void {
+  if (slot >= memberCount) throw new MirrorvolError("ERR_SUPERBLOCK", `member ${slot} of ${memberCount}`);
+  if (historyCount === 0) throw new MirrorvolError("ERR_SUPERBLOCK", "it names no generation");
 }
 
 function flagsOf(superblock: Superblock): number {

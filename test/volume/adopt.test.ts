@@ -1,0 +1,73 @@
+// What a mirror's volume refuses to take from the wire, although the log would.
+import { BLOCK_BYTES, ENTRY_KIND_SEAL, ENTRY_KIND_TRIM, ENTRY_KIND_WRITE } from "../../assembly/format.ts";
+import type { AppendedEntry } from "../../src/log/log.ts";
+import { Volume } from "../../src/volume/volume.ts";
+import { assert, suite } from "../support/harness.ts";
+import { MemoryStorage } from "../support/memory_storage.ts";
+import { content, makeKernel, makeVolume, makeWorld, openVolume, smallConfig } from "./fixture.ts";
+
+const test = suite("adopting entries");
+
+async function openMirror(): Promise<Volume> {
+  const storage = new MemoryStorage();
+  await Volume.create(makeWorld(storage), makeKernel(), smallConfig(), "mirror");
+  return Volume.open(makeWorld(storage), makeKernel(), smallConfig());
+}
+
+/** A larger source, whose generation the mirror has taken. */
+async function openSource(mirror: Volume): Promise<Volume> {
+  const storage = new MemoryStorage();
+  const config = smallConfig({ sizeBytes: 2048 * BLOCK_BYTES, memberBytes: 12 * 1024 * 1024 });
+  await makeVolume(storage, config);
+  const source = await openVolume(storage, config);
+  await mirror.persist({ history: [...source.history] });
+  return source;
+}
+
+function codeOf(adopt: () => unknown): string {
+  try {
+    adopt();
+  } catch (error) {
+    return (error as { code: string }).code;
+  }
+  return "adopted";
+}
+
+function bytesOf(entry: AppendedEntry | null): Uint8Array {
+  assert.ok(entry);
+  return entry!.view.slice();
+}
+
+test("extents that end beyond the volume, and seals of another CP", async () => {
+  const mirror = await openMirror();
+  const last = mirror.bytes / BLOCK_BYTES - 1;
+  for (const { kind, lba, count, payload, code } of [
+    { kind: ENTRY_KIND_WRITE, lba: last, count: 1, payload: [content(1, 1)], code: "adopted" },
+    {
+      kind: ENTRY_KIND_WRITE,
+      lba: last,
+      count: 2,
+      payload: [content(1, 1), content(2, 1)],
+      code: "ERR_ENTRY_RANGE",
+    },
+    { kind: ENTRY_KIND_TRIM, lba: 0, count: last + 2, payload: null, code: "ERR_ENTRY_RANGE" },
+    { kind: ENTRY_KIND_TRIM, lba: 0, count: last + 1, payload: null, code: "adopted" },
+    { kind: ENTRY_KIND_SEAL, lba: 2, count: 0, payload: null, code: "ERR_CP_ORDER" },
+    { kind: ENTRY_KIND_SEAL, lba: 1, count: 0, payload: null, code: "adopted" },
+  ]) {
+    // A source of its own for each, whose log continues the mirror's.
+    const fresh = await openMirror();
+    const source = await openSource(fresh);
+    const entry = bytesOf(source.log.append(kind, lba, count, payload));
+    assert.is(
+      codeOf(() => fresh.adopt(entry)),
+      code,
+      `kind ${kind} at ${lba}, ${count} blocks`,
+    );
+    await source.close();
+    await fresh.close();
+  }
+  await mirror.close();
+});
+
+test.run();
