@@ -10,7 +10,8 @@
 //   - the ring keeps every entry whose bytes the connection may still look at (ring_hold.ts): it follows the
 //     connection's callbacks, and lets go of all only when none is outstanding;
 //   - a connection that does not keep up costs `BUFFERED_BYTES_MAX` and the ring, no more: then the live state
-//     ends, and what was not sent is read back later.
+//     ends, and what was not sent is read back later. One that takes nothing at all holds its entries in the
+//     ring until it is given up (mirrorTimeoutMs).
 
 import { ENTRY_KIND, ENTRY_KIND_SEAL, ENTRY_LBA } from "../../assembly/format.ts";
 import { assert } from "../kernel/errors.ts";
@@ -47,8 +48,10 @@ export class Forwarder {
   #sentThrough: number;
   /** Appended since attaching began, still in the ring. */
   #attached: AppendedEntry[] = [];
-  /** Sent from the ring, callback outstanding. */
-  #outstanding = 0;
+  /** What is appended behind this entry is taken from the ring. */
+  #attachedAt = 0;
+  /** Sequences sent from the ring whose callback is outstanding, oldest first. */
+  readonly #outstanding: number[] = [];
 
   constructor(options: ForwarderOptions) {
     this.#options = options;
@@ -79,12 +82,12 @@ export class Forwarder {
   stop(): void {
     this.#state = "stopped";
     this.#attached = [];
-    this.#releaseRing();
+    this.#holdRing();
   }
 
   #read(): void {
     this.#state = "reading";
-    this.#releaseRing();
+    this.#holdRing();
     void this.#catchUp().catch((error: unknown) => {
       if (this.#isStopped()) return;
       this.stop();
@@ -105,7 +108,8 @@ export class Forwarder {
     const { log } = this.#volume;
     this.#state = "attaching";
     const attachedAt = log.tail.sequence;
-    this.#options.ring.keepAfter(this, attachedAt);
+    this.#attachedAt = attachedAt;
+    this.#holdRing();
     await log.whenDurable(attachedAt);
     if (this.#isStopped()) return;
     await this.#readBack(attachedAt);
@@ -114,6 +118,7 @@ export class Forwarder {
     const attached = this.#attached;
     this.#attached = [];
     for (const entry of attached) this.onAppended(entry);
+    this.#holdRing();
     this.#options.onLive();
   }
 
@@ -131,7 +136,7 @@ export class Forwarder {
     if (this.#link.bufferedBytes > BUFFERED_BYTES_MAX) return this.#read();
     assert(sequence === this.#sentThrough + 1, `forwarder: ${sequence} after ${this.#sentThrough}`);
     this.#sentThrough = sequence;
-    this.#outstanding += 1;
+    this.#outstanding.push(sequence);
     const seal = sealOf(view);
     this.#link.sendBytes(view, () => this.#sent(sequence));
     if (seal !== null) this.#options.onSeal(seal, sequence);
@@ -139,14 +144,18 @@ export class Forwarder {
 
   /** The connection has let go of the entry, sent or not. */
   #sent(sequence: number): void {
-    this.#outstanding -= 1;
-    this.#options.ring.keepAfter(this, sequence);
-    this.#releaseRing();
+    this.#outstanding.splice(this.#outstanding.indexOf(sequence), 1);
+    this.#holdRing();
   }
 
-  #releaseRing(): void {
-    const needsRing = this.#state === "live" || this.#state === "attaching";
-    if (!needsRing && this.#outstanding === 0) this.#options.ring.letGo(this);
+  /** What the connection still looks at, and what is to be sent from the ring, stays there. */
+  #holdRing(): void {
+    const { ring } = this.#options;
+    const oldest = this.#outstanding[0];
+    if (oldest !== undefined) ring.keepAfter(this, oldest - 1);
+    else if (this.#state === "attaching") ring.keepAfter(this, this.#attachedAt);
+    else if (this.#state === "live") ring.keepAfter(this, this.#sentThrough);
+    else ring.letGo(this);
   }
 
   #isStopped(): boolean {

@@ -303,8 +303,8 @@ export class SourceRelationship implements SourceSessionHost {
   /** mirrorTimeoutMs without a connection, or without a confirmation of what waits. */
   #lost(): void {
     const { onMirrorLoss } = this.#options.target;
-    this.#session?.close(`lost: ${this.#report.reason}`);
     this.#report.lost(onMirrorLoss);
+    this.#session?.close(`no confirmation within ${this.#timeoutMs} ms`);
     if (onMirrorLoss === "continue") this.#inLine(() => this.#continueAlone());
   }
 

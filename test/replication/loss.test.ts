@@ -80,6 +80,19 @@ test("continue: alone after mirrorTimeoutMs, recorded before the first acknowled
   await pair.close();
 });
 
+test("continue: nothing is acknowledged alone before that is durable", async () => {
+  const pair = await Pair.inSync(CONTINUE);
+  const { volume } = pair.source;
+  pair.network.isDown = true;
+  pair.cut();
+  const write = volume.write(BLOCK_BYTES, content(1, 2));
+  await pair.until("durable here", () => volume.durable === 1);
+  // From now on the source's disks do nothing any more: the record cannot be made.
+  pair.source.storage.stop();
+  await pair.clock.advance(10 * TIMEOUT_MS);
+  assert.ok(await isPending(write));
+});
+
 test("continue: alone for longer than the log holds, the mirror gets an image", async () => {
   const pair = await Pair.inSync(CONTINUE);
   pair.network.isDown = true;
