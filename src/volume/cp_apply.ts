@@ -6,7 +6,8 @@ import { BLOCK_BYTES, RECORD_KIND_DATA } from "../../assembly/format.ts";
 import { MapSweep } from "./block_map.ts";
 import { clean, segmentsFor } from "./cleaner.ts";
 import type { CpData } from "./cp_data.ts";
-import type { Store, SuperblockChanges } from "./store.ts";
+import type { Store } from "./store.ts";
+import type { SuperblockChanges } from "./superblock_keeper.ts";
 import type { Transaction } from "./transaction.ts";
 import { bytesEqual, hashIsZero } from "./words.ts";
 

@@ -11,7 +11,8 @@ import { childHashes, fanoutOf, MapSweep, mapHeight, spanOf } from "./block_map.
 import { clean, segmentsFor } from "./cleaner.ts";
 import { putBlock } from "./cp_apply.ts";
 import type { Image } from "./image.ts";
-import type { Store, SuperblockChanges } from "./store.ts";
+import type { Store } from "./store.ts";
+import type { SuperblockChanges } from "./superblock_keeper.ts";
 import type { Transaction } from "./transaction.ts";
 import { bytesEqual, hashEquals, hashIsZero } from "./words.ts";
 

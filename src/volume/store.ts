@@ -13,22 +13,22 @@
 // member or log copy is recorded at once, also in the middle of a transaction that waits for that very record.
 import { LEAF_FANOUT } from "../../assembly/format.ts";
 import type { Disk } from "../io/disk.ts";
-import { MirrorvolError } from "../kernel/errors.ts";
 import type { Kernel } from "../kernel/kernel.ts";
-import { countOf, geometryFor, type SegmentGeometry, stripeOf } from "../raid/geometry.ts";
+import { geometryFor, type SegmentGeometry, stripeOf } from "../raid/geometry.ts";
 import { RaidGroup } from "../raid/raid_group.ts";
 import { LEAF_WORDS, LOGICAL, mapHeight, VVBN } from "./block_map.ts";
 import { ContainerReader } from "./container_map.ts";
 import { type Image, imageOf, ReaderLedger } from "./image.ts";
 import { ImageReader } from "./image_reader.ts";
-import { dataOffsetFor, writeSuperblocks } from "./members.ts";
+import { dataOffsetFor } from "./members.ts";
 import { Mutex } from "./mutex.ts";
 import { NodeCache } from "./node_cache.ts";
 import { NodeReader } from "./node_reader.ts";
 import { RunWriter } from "./run_writer.ts";
 import { SegmentLedger } from "./segment_ledger.ts";
 import { SegmentTable } from "./segments.ts";
-import type { MemberState, Superblock } from "./superblock.ts";
+import type { Superblock } from "./superblock.ts";
+import { type SuperblockChanges, SuperblockKeeper } from "./superblock_keeper.ts";
 import { Transaction } from "./transaction.ts";
 import { copyWords, hashIsZero, readU64 } from "./words.ts";
 
@@ -43,22 +43,6 @@ export interface StoreOptions {
   /** A damaged block was found, and its segment wants to be evacuated; or a pinned image lets go of its blocks. */
   onWork(): void;
 }
-
-/** Fields of the superblock that a commit may change beside the roots. */
-export type SuperblockChanges = Partial<
-  Pick<
-    Superblock,
-    | "role"
-    | "inSync"
-    | "everInSync"
-    | "aloneSince"
-    | "boundTo"
-    | "fencedBy"
-    | "history"
-    | "logCopies"
-    | "members"
-  >
->;
 
 /** What a transaction's maker decides when it is complete. */
 export interface Outcome {
@@ -82,12 +66,11 @@ export class Store {
   readonly #imageReader: ImageReader;
   readonly #readers = new ReaderLedger();
   readonly #pins = new Map<Image, number>();
-  readonly #superblockLock = new Mutex();
   /** Segments to evacuate because a block in them was wrong. */
   readonly suspects = new Set<number>();
   /** Segments that hold something unreadable and cannot be evacuated. */
   readonly stuck = new Set<number>();
-  #superblock: Superblock;
+  readonly #keeper: SuperblockKeeper;
   #image: Image;
   #openSegment: number | null = null;
   #ledger: SegmentLedger | null = null;
@@ -97,7 +80,6 @@ export class Store {
     this.#options = options;
     this.kernel = kernel;
     this.#disks = [...options.disks];
-    this.#superblock = superblock;
     this.#image = imageOf(superblock);
     this.mapHeight = mapHeight(superblock.sizeBlocks);
     this.table = new SegmentTable(kernel, superblock.volumeId, superblock.segmentCount);
@@ -113,6 +95,8 @@ export class Store {
         options.onWork();
       },
     });
+    const { raid: group, table } = this;
+    this.#keeper = new SuperblockKeeper({ kernel, raid: group, table, disks: this.#disks }, superblock);
     this.nodes = new NodeReader(this.raid, new NodeCache(options.cacheBytes));
     this.containers = new ContainerReader(this.nodes, superblock.vvbnCount);
     const { raid, nodes, containers, mapHeight: height } = this;
@@ -120,7 +104,7 @@ export class Store {
   }
 
   get superblock(): Superblock {
-    return this.#superblock;
+    return this.#keeper.current;
   }
 
   get image(): Image {
@@ -138,14 +122,14 @@ export class Store {
 
   /** Rows that can be written to now: of empty segments, and what is left of the open one. */
   get freeRows(): number {
-    const { segmentStripes } = this.#superblock;
+    const { segmentStripes } = this.#keeper.current;
     const open = this.#openSegment === null ? 0 : segmentStripes - this.table.get(this.#openSegment).written;
     return this.emptySegments * segmentStripes + open;
   }
 
   /** Reads the segment table that belongs to the superblock. */
   async load(): Promise<void> {
-    const { commit, tableSum } = this.#superblock;
+    const { commit, tableSum } = this.#keeper.current;
     await this.table.load(
       this.#disks.filter((disk) => disk !== null),
       commit,
@@ -259,7 +243,7 @@ export class Store {
    */
   async transact(cp: number, make: (transaction: Transaction) => Promise<Outcome | null>): Promise<boolean> {
     for (;;) {
-      await this.#superblockLock.run(() => this.#recordLosses());
+      await this.#keeper.lock.run(() => this.#recordLosses());
       const membersBefore = this.raid.present;
       const { transaction, writer, ledger } = this.#begin(cp);
       this.#ledger = ledger;
@@ -268,7 +252,8 @@ export class Store {
         const outcome = await make(transaction);
         if (outcome === null) return false;
         await transaction.settle();
-        if (await this.#superblockLock.run(() => this.#commit(transaction, ledger, outcome))) return true;
+        if (await this.#keeper.lock.run(() => this.#commit(transaction, ledger, outcome, membersBefore)))
+          return true;
       } catch (error) {
         if (this.raid.present === membersBefore || this.raid.present === 0) throw error;
       } finally {
@@ -279,45 +264,33 @@ export class Store {
     }
   }
 
+  /** The image is the same one; its commit number follows the superblock's. */
+  async #recordLosses(changes: SuperblockChanges | null = null): Promise<void> {
+    await this.#keeper.recordLosses(changes);
+    const { commit } = this.#keeper.current;
+    if (commit !== this.#image.commit) this.#image = { ...this.#image, commit };
+  }
+
+  /** Throws when the members that are there cannot carry the volume. */
+  refuseTooFew(): void {
+    this.#keeper.refuseTooFew();
+  }
+
   /**
    * Moves the superblocks only, recording what was lost. Needs no commitLock. The changes may be computed from the
    * superblock that the others before have left.
    */
   updateSuperblock(changes: SuperblockChanges | ((now: Superblock) => SuperblockChanges)): Promise<void> {
-    return this.#superblockLock.run(() =>
-      this.#recordLosses(typeof changes === "function" ? changes(this.#superblock) : changes),
+    return this.#keeper.lock.run(() =>
+      this.#recordLosses(typeof changes === "function" ? changes(this.#keeper.current) : changes),
     );
   }
 
-  /**
-   * Throws when the members that are there cannot carry the volume: when one of its segments is out of reach, or
-   * when more were lost since the last commit than parity makes up for.
-   */
-  refuseTooFew(): void {
-    const { members, parityUnits } = this.#superblock;
-    const { present } = this.raid;
-    const isHere = (slot: number) => (present & (1 << slot)) !== 0;
-    const lost = members.filter(({ state }, slot) => state === "current" && !isHere(slot)).length;
-    if (present !== 0 && lost <= parityUnits && this.#isAllWithinReach(present)) return;
-    const missing = members.filter((_, slot) => !isHere(slot)).map(({ path }) => path);
-    const message = `too few members to read everything; missing: ${missing.join(", ")}`;
-    throw new MirrorvolError("ERR_TOO_FEW_MEMBERS", message);
-  }
-
-  /** Every live block needs k of the members of its segment. */
-  #isAllWithinReach(present: number): boolean {
-    for (let segment = 0; segment < this.table.count; segment++) {
-      const { used, live, geometry } = this.table.get(segment);
-      if (used && live > 0 && countOf(geometry.members & present) < geometry.k) return false;
-    }
-    return true;
-  }
-
   #begin(cp: number): { transaction: Transaction; writer: RunWriter; ledger: SegmentLedger } {
-    const { vvbnCount, segmentStripes, volumeId } = this.#superblock;
+    const { vvbnCount, segmentStripes, volumeId } = this.#keeper.current;
     const { kernel, raid, containers, nodes } = this;
     const ledger = this.#newLedger();
-    const commit = this.#superblock.commit + 1;
+    const commit = this.#keeper.current.commit + 1;
     const writer = new RunWriter({ kernel, raid, ledger, volumeId, segmentStripes, commit });
     const image = this.#image;
     const pinnedCp = this.pinnedCp;
@@ -338,7 +311,7 @@ export class Store {
   }
 
   #newLedger(): SegmentLedger {
-    const { dataUnits: k, parityUnits: m, segmentStripes } = this.#superblock;
+    const { dataUnits: k, parityUnits: m, segmentStripes } = this.#keeper.current;
     const { quarantined } = this.#readers;
     return new SegmentLedger(
       { table: this.table, wanted: { k, m }, segmentStripes, quarantined },
@@ -347,8 +320,14 @@ export class Store {
   }
 
   /** Everything is written: table, sync, superblocks, sync. False: a member failed, make it again. */
-  async #commit(transaction: Transaction, ledger: SegmentLedger, outcome: Outcome): Promise<boolean> {
-    const before = this.raid.present;
+  async #commit(
+    transaction: Transaction,
+    ledger: SegmentLedger,
+    outcome: Outcome,
+    before: number,
+  ): Promise<boolean> {
+    // A member that was lost since the transaction began would leave stripes short of parity, written or not.
+    if (this.raid.present !== before) return false;
     const { changes, emptied } = ledger.settle();
     const earlier = new Map(
       [...changes.keys()].map((segment) => [segment, this.table.get(segment)] as const),
@@ -356,9 +335,9 @@ export class Store {
     for (const [segment, record] of changes) this.table.set(segment, record);
     for (const segment of emptied) this.stuck.delete(segment);
     // Losses may have been recorded since the transaction began: commits are counted from here.
-    const commit = this.#superblock.commit + 1;
+    const commit = this.#keeper.current.commit + 1;
     const next: Superblock = {
-      ...this.#superblock,
+      ...this.#keeper.current,
       ...outcome.changes,
       commit,
       tableSum: this.table.sumAt(commit),
@@ -370,11 +349,11 @@ export class Store {
       appliedSequence: outcome.appliedSequence,
       appliedChain: outcome.appliedChain,
     };
-    if (!(await this.#writeTable(commit)) || this.raid.present !== before) {
+    if (!(await this.#keeper.writeTable(commit)) || this.raid.present !== before) {
       for (const [segment, record] of earlier) this.table.set(segment, record);
       return false;
     }
-    await this.#moveSuperblocks(next);
+    await this.#keeper.move(next);
     this.#openSegment = ledger.open;
     const geometryBefore = (segment: number) => earlier.get(segment)!.geometry;
     this.#readers.quarantine(
@@ -385,46 +364,6 @@ export class Store {
     return true;
   }
 
-  /** Writes the changed table pages and makes everything written so far durable. False: a member failed. */
-  async #writeTable(commit: number): Promise<boolean> {
-    const before = this.raid.present;
-    const present = this.#disks.filter((disk) => disk !== null);
-    for (const [disk, error] of await this.table.writeDirty(present, commit)) {
-      this.raid.dropMember(this.#disks.indexOf(disk), error);
-    }
-    return (await this.raid.sync()) === before && this.raid.present === before;
-  }
-
-  /** A superblock that stands on at least one member exists: a member that fails here is recorded by the next one. */
-  async #moveSuperblocks(next: Superblock): Promise<void> {
-    for (const [slot, error] of await writeSuperblocks(this.kernel, this.#disks, next)) {
-      this.raid.dropMember(slot, error);
-    }
-    await this.raid.sync();
-    if (this.raid.present === 0) throw new MirrorvolError("ERR_NO_MEMBERS", "the last member has failed");
-    this.#superblock = next;
-    this.table.committed(next.commit);
-  }
-
-  /** Until the superblock names every lost member as missing. */
-  async #recordLosses(changes: SuperblockChanges | null = null): Promise<void> {
-    for (let first = changes; ; first = null) {
-      const members = (first?.members ?? this.#superblock.members).map((member, slot) => {
-        const isLost = member.state === "current" && this.#disks[slot] === null;
-        return isLost ? { ...member, state: "missing" as MemberState } : member;
-      });
-      const isRecorded = members.every((member, slot) => member === this.#superblock.members[slot]);
-      if (first === null && isRecorded) return;
-      this.refuseTooFew();
-      const commit = this.#superblock.commit + 1;
-      const tableSum = this.table.sumAt(commit);
-      // An abandoned commit may have left table pages with this very number: they are overwritten first.
-      await this.#writeTable(commit);
-      await this.#moveSuperblocks({ ...this.#superblock, ...first, members, commit, tableSum });
-      this.#image = { ...this.#image, commit };
-    }
-  }
-
   #memberFailed(slot: number, error: Error): void {
     this.#disks[slot] = null;
     this.#options.onMemberLost(slot, error);
@@ -432,7 +371,7 @@ export class Store {
 
   /** Data units of a row in the segments that are written now; 0 without members. */
   get dataUnitsNow(): number {
-    const { dataUnits: k, parityUnits: m } = this.#superblock;
+    const { dataUnits: k, parityUnits: m } = this.#keeper.current;
     return geometryFor(this.raid.present, { k, m })?.k ?? 0;
   }
 
@@ -442,7 +381,7 @@ export class Store {
 
   /** Blocks that all segments can hold in their present or next geometry, summaries not counted. */
   capacityBlocks(): number {
-    const { dataUnits, segmentCount, segmentStripes } = this.#superblock;
+    const { dataUnits, segmentCount, segmentStripes } = this.#keeper.current;
     return segmentCount * segmentStripes * dataUnits;
   }
 

@@ -19,9 +19,9 @@ import { openVolume } from "./open.ts";
 import type { WriteMode } from "./pending.ts";
 import { VolumeReader } from "./reader.ts";
 import { type VolumeStatus, volumeStatus } from "./status.ts";
-import type { SuperblockChanges } from "./store.ts";
 import type { GenerationRecord, Role, Superblock } from "./superblock.ts";
 import { newGenerationId } from "./superblock.ts";
+import type { SuperblockChanges } from "./superblock_keeper.ts";
 
 export type {
   CpData,
