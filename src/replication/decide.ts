@@ -62,7 +62,8 @@ function findMisfit(local: Local, remote: MirrorState): Decision | null {
     return { kind: "refused", code: "ERR_SIZE_DIFFERS", reason };
   }
   if (remote.halfBytes < local.halfBytes) {
-    const reason = `a half of the mirror's log has ${remote.halfBytes} bytes, the source's ${local.halfBytes}: it must not be smaller`;
+    const sizes = `${remote.halfBytes} bytes, the source's ${local.halfBytes}`;
+    const reason = `a half of the mirror's log has ${sizes}: it must not be smaller`;
     return { kind: "refused", code: "ERR_MIRROR_LOG_SMALL", reason };
   }
   if (remote.boundTo === null || bytesEqual(remote.boundTo, local.volumeId)) return null;

@@ -151,7 +151,8 @@ export class MirrorSession {
   #checkGeneration(volume: ReplicatedVolume, theirs: Generation): void {
     const ours = newestOf(volume.persisted.history);
     if (this.#phase !== "forwarding" || (theirs.number === ours.number && theirs.id === ours.id)) return;
-    const text = `generation ${theirs.number} (${theirs.id.toString(16)}) is refused, here is ${describeGeneration(ours)}`;
+    const refused = `generation ${theirs.number} (${theirs.id.toString(16)}) is refused`;
+    const text = `${refused}, here is ${describeGeneration(ours)}`;
     this.#link.refuse(new MirrorvolError("ERR_GENERATION", text), volume.persisted.history);
   }
 

@@ -113,7 +113,8 @@ export class Standing {
     const { requiredThrough } = log.recovery;
     const { sequence, chain } = log.tail;
     if (requiredThrough > sequence) {
-      const text = `entries ${sequence + 1} to ${requiredThrough} were durable and are lost here: only the mirror may have them`;
+      const lost = `entries ${sequence + 1} to ${requiredThrough} were durable and are lost here`;
+      const text = `${lost}: only the mirror may have them`;
       throw new MirrorvolError("ERR_SOURCE_LOST_ENTRIES", text);
     }
     await log.whenDurable(sequence);

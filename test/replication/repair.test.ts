@@ -258,7 +258,7 @@ test("a mirror that does not read costs bounded memory, and catches up afterward
   await pair.close();
 });
 
-test("the source restarts before the mirror made its consistency points: from its own index, with their roots", async () => {
+test("after a restart of the source the mirror makes what it owes from its own index", async () => {
   const pair = await Pair.create();
   let isStuck = true;
   let own = 0;
