@@ -42,6 +42,11 @@ export class ProcessPair {
     throw sides.find((side) => side.status === "rejected")?.reason;
   }
 
+  /** A pair with the same volumes and the same port: only one of them may run. */
+  async copy(): Promise<ProcessPair> {
+    return new ProcessPair(await ProcessSide.copyOf(this.source), await ProcessSide.copyOf(this.mirror));
+  }
+
   private constructor(source: ProcessSide, mirror: ProcessSide) {
     this.source = source;
     this.mirror = mirror;

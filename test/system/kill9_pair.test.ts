@@ -17,11 +17,10 @@ const seed = Number(process.env["MIRRORVOL_SEED"] ?? Date.now() % 1_000_000);
 
 const test = suite(`kill -9 of a pair (MIRRORVOL_SEED=${seed})`);
 
-async function withPair(use: (pair: ProcessPair) => Promise<void>): Promise<void> {
-  const pair = await ProcessPair.create({ sizeBytes: SIZE_BYTES, portSeed: seed });
+async function withPair(pair: ProcessPair, use: () => Promise<void>): Promise<void> {
   try {
     await pair.start();
-    await use(pair);
+    await use();
   } finally {
     await pair.close();
   }
@@ -38,7 +37,8 @@ async function promoteAndVerify(pair: ProcessPair, load: ProcessLoad, when: stri
 test("the source, restarted", async () => {
   const random = new SeededRandom(seed);
   const load = new ProcessLoad(SIZE_BYTES, seed);
-  await withPair(async (pair) => {
+  const pair = await ProcessPair.create({ sizeBytes: SIZE_BYTES, portSeed: seed });
+  await withPair(pair, async () => {
     for (let round = 1; round <= ROUNDS; round++) {
       await load.untilKilled(pair.source, 1 + random.below(WRITES_MAX), () => pair.source.kill());
       await pair.source.start();
@@ -55,7 +55,8 @@ test("the source, restarted", async () => {
 test("the mirror, restarted under load", async () => {
   const random = new SeededRandom(seed + 1);
   const load = new ProcessLoad(SIZE_BYTES, seed + 1);
-  await withPair(async (pair) => {
+  const pair = await ProcessPair.create({ sizeBytes: SIZE_BYTES, portSeed: seed });
+  await withPair(pair, async () => {
     for (let round = 1; round <= ROUNDS; round++) {
       await load.throughout(pair.source, 1 + random.below(WRITES_MAX), async () => {
         await pair.mirror.kill();
@@ -71,19 +72,25 @@ test("the mirror, restarted under load", async () => {
 
 test("the source, its mirror promoted", async () => {
   const random = new SeededRandom(seed + 2);
+  const unused = await ProcessPair.create({ sizeBytes: SIZE_BYTES, portSeed: seed });
   let blocksInDoubt = 0;
-  for (let round = 1; round <= ROUNDS; round++) {
-    const load = new ProcessLoad(SIZE_BYTES, seed + 2 + round);
-    await withPair(async (pair) => {
-      await load.untilKilled(pair.source, 1 + random.below(WRITES_MAX), () => pair.source.kill());
-      blocksInDoubt += load.blocksInDoubt;
-      await promoteAndVerify(pair, load, `round ${round}`);
-      if (round % 5 !== 0) return;
-      // It is a source like any other: it takes writes and keeps them.
-      await load.untilKilled(pair.mirror, 1 + random.below(WRITES_MAX), () => pair.mirror.kill());
-      await pair.mirror.start();
-      await load.verify(pair.mirror, `round ${round}, after the promoted mirror was killed`);
-    });
+  try {
+    for (let round = 1; round <= ROUNDS; round++) {
+      const load = new ProcessLoad(SIZE_BYTES, seed + 2 + round);
+      const pair = await unused.copy();
+      await withPair(pair, async () => {
+        await load.untilKilled(pair.source, 1 + random.below(WRITES_MAX), () => pair.source.kill());
+        blocksInDoubt += load.blocksInDoubt;
+        await promoteAndVerify(pair, load, `round ${round}`);
+        if (round % 5 !== 0) return;
+        // It is a source like any other: it takes writes and keeps them.
+        await load.untilKilled(pair.mirror, 1 + random.below(WRITES_MAX), () => pair.mirror.kill());
+        await pair.mirror.start();
+        await load.verify(pair.mirror, `round ${round}, after the promoted mirror was killed`);
+      });
+    }
+  } finally {
+    await unused.close();
   }
   assert.ok(blocksInDoubt > 0, "no kill came in mid-write");
 });
