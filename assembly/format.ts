@@ -31,7 +31,7 @@ export const ENTRY_KIND = 68; // u8
 export const ENTRY_VERSION = 69; // u8
 export const ENTRY_FLAGS = 70; // u16
 export const ENTRY_MAGIC_AT = 72; // u32
-export const ENTRY_MIRROR_LAG = 76; // u32, how many of the entries through that sequence the mirror was not known to have synced
+export const ENTRY_MIRROR_LAG = 76; // u32, how many of those entries the mirror was not known to have synced
 export const ENTRY_HEADER_BYTES = 80;
 export const ENTRY_PAYLOAD_MAX = 0x100000; // 1 MiB
 
@@ -92,7 +92,7 @@ export const CONTAINER_POINTER_BYTES = 32;
 export const CONTAINER_POINTER_PVBN = 0; // u64
 export const CONTAINER_POINTER_STORED = 8; // hash
 // Free list: a chain of nodes. The superblock points to its head with an inner pointer (vvbn and stored hash only).
-export const FREE_LIST_ENTRY_BYTES = 32; // vvbn u64, birth u64 (cp), stored hash; level + 1 in the top byte of birth's high word
+export const FREE_LIST_ENTRY_BYTES = 32; // vvbn u64, birth cp (7 bytes), level + 1 (u8), stored hash
 export const FREE_LIST_HEADER_BYTES = 64; // next vvbn u64, next stored hash, count u32, magic u32
 export const FREE_LIST_MAGIC = 0x4656524d; // "MRVF"
 export const FREE_LIST_ENTRIES = 126;
@@ -125,6 +125,6 @@ export const SUPERBLOCK_SLOTS = 2;
 export const SEGMENT_TABLE_OFFSET = 16384;
 export const SUPERBLOCK_MAGIC = 0x4256524d; // "MRVB"
 export const SEGMENT_PAGE_MAGIC = 0x5456524d; // "MRVT"
-export const SEGMENT_PAGE_HEADER_BYTES = 64; // checksum u64, magic u32, version u32, page u32, count u32, commit u64, volume id
+export const SEGMENT_PAGE_HEADER_BYTES = 64; // checksum, magic, version, page, count, commit, volume id
 export const SEGMENT_ENTRY_BYTES = 32; // live u32, written u32, members u32, k u8, m u8, state u8, zero
 export const SEGMENT_PAGE_ENTRIES = 126;

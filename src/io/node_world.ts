@@ -23,7 +23,7 @@ export const nodeClock: Clock = {
   },
 };
 
-export const nodeRandom: Random = {
+const nodeRandom: Random = {
   bytes(length: number): Uint8Array {
     return Uint8Array.from(randomBytes(length));
   },

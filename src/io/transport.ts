@@ -11,7 +11,10 @@ export interface Connection {
   /** Bytes on the wire so far, framing included. */
   readonly sentBytes: number;
   readonly receivedBytes: number;
-  /** At most MESSAGE_BYTES_MAX (an assertion). The data is not copied: it must not change until done is called (with an error once closed). */
+  /**
+   * At most MESSAGE_BYTES_MAX (an assertion). The data is not copied: it must not change until done is called (with
+   * an error once closed).
+   */
   send(data: Uint8Array, done?: (error: Error | null) => void): void;
   /** Stops and restarts onMessage: backpressure to the peer. Meanwhile the peer's close may go unnoticed. */
   pause(): void;

@@ -248,7 +248,7 @@ async function writeAndSync(disk: Disk, operations: readonly DiskOperation[]): P
   await disk.sync();
 }
 
-export function firstError(results: readonly (Error | null)[]): Error | null {
+function firstError(results: readonly (Error | null)[]): Error | null {
   for (const result of results) if (result !== null) return result;
   return null;
 }

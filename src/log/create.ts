@@ -62,6 +62,7 @@ function checkSize(halfBytes: number): void {
   const isRight =
     halfBytes % SECTOR_BYTES === 0 && halfBytes >= HALF_BYTES_MIN && halfBytes <= HALF_BYTES_MAX;
   if (isRight) return;
-  const text = `log: a half of ${halfBytes} bytes; it must be a multiple of ${SECTOR_BYTES} from ${HALF_BYTES_MIN} to ${HALF_BYTES_MAX}`;
+  const limits = `a multiple of ${SECTOR_BYTES} from ${HALF_BYTES_MIN} to ${HALF_BYTES_MAX}`;
+  const text = `log: a half of ${halfBytes} bytes; it must be ${limits}`;
   throw new MirrorvolError("ERR_LOG_SIZE", text);
 }

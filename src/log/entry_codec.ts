@@ -106,7 +106,7 @@ export function encodeEntry(kernel: Kernel, at: number, fields: EntryFields, sou
 }
 
 /** The header's fields. Only for a header whose check found nothing. */
-export function decodeEntry(view: DataView, at: number): EntryHeader {
+function decodeEntry(view: DataView, at: number): EntryHeader {
   return {
     sequence: readU64(view, at + ENTRY_SEQUENCE),
     kind: view.getUint8(at + ENTRY_KIND),
@@ -122,7 +122,7 @@ export function decodeEntry(view: DataView, at: number): EntryHeader {
 }
 
 /** What is wrong with the fields of a header that was written as it is, or null. */
-export function validateEntry(header: EntryHeader): string | null {
+function validateEntry(header: EntryHeader): string | null {
   const { sequence, kind, lba, blockCount, payloadBytes, durableThrough } = header;
   if (!Number.isSafeInteger(sequence) || sequence < 1) return `${sequence} is no sequence`;
   if (!(durableThrough < sequence))

@@ -92,8 +92,8 @@ export class Mirror {
 
   /**
    * Makes a mirror the source of a new generation; resolves when it can be read and written. Rejects with
-   * ERR_SOURCE_CONNECTED, ERR_NEVER_IN_SYNC, ERR_FENCED (a newer generation is known elsewhere), and unless forced with ERR_NOT_IN_SYNC. The volume is closed with
-   * the mirror, or before.
+   * ERR_SOURCE_CONNECTED, ERR_NEVER_IN_SYNC, ERR_FENCED (a newer generation is known elsewhere), and unless forced
+   * with ERR_NOT_IN_SYNC. The volume is closed with the mirror, or before.
    */
   async promote(name: string, options: { readonly force?: boolean } = {}): Promise<Volume> {
     const opened = this.#require(name);

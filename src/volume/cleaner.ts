@@ -23,7 +23,7 @@ const BATCH_BLOCKS = 64;
 /** Segments fuller than this give back too little to be worth the work. */
 const LIVE_SHARE_MAX = 0.95;
 
-/** Evacuates what was found damaged, then the emptiest segments until `wanted` are free. The caller holds commitLock. */
+/** Evacuates what was found damaged, then the emptiest segments until `wanted` are free. Caller holds commitLock. */
 export async function clean(store: Store, wanted: number): Promise<void> {
   const suspects = [...store.suspects];
   if (suspects.length > 0) {
@@ -121,7 +121,7 @@ function chooseVictims(store: Store, empty: number): number[] {
 }
 
 /** Moves what lives in the segment. Its damaged blocks are repaired from parity on the way. */
-export async function evacuate(store: Store, transaction: Transaction, segment: number): Promise<void> {
+async function evacuate(store: Store, transaction: Transaction, segment: number): Promise<void> {
   const record = store.table.get(segment);
   if (record.live === 0) return;
   const layout = new RowLayout(record.geometry);

@@ -115,7 +115,7 @@ export function geometryOf(config: VolumeConfig): Geometry {
  * Room on each member for the full volume, its maps, the reserve (two worst-case CPs and some segments) and a fifth
  * on top for the cleaner to work in.
  */
-export function defaultMemberBytes(config: VolumeConfig): number {
+function defaultMemberBytes(config: VolumeConfig): number {
   const dataUnits = config.dataUnits ?? config.members.length - config.parity;
   const blocks = Math.ceil(config.sizeBytes / BLOCK_BYTES);
   const logHalf = Math.floor(config.logBytes / LOG_HALF_COUNT);

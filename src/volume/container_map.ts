@@ -18,7 +18,7 @@ const POINTER_WORDS = CONTAINER_POINTER_BYTES / 4;
 const PVBN = CONTAINER_POINTER_PVBN / 4;
 const STORED = CONTAINER_POINTER_STORED / 4;
 
-export function containerHeight(vvbnCount: number): number {
+function containerHeight(vvbnCount: number): number {
   let height = 0;
   for (let span = CONTAINER_LEAF_FANOUT; span < vvbnCount; span *= CONTAINER_FANOUT) height++;
   return height;

@@ -11,7 +11,7 @@ import type { SuperblockChanges } from "./superblock_keeper.ts";
 import type { Transaction } from "./transaction.ts";
 import { bytesEqual, hashIsZero } from "./words.ts";
 
-/** Fills outs with the contents of the blocks cpData.lbas[index] for the given indexes, verified against their hashes. */
+/** Fills outs with the contents of the blocks cpData.lbas[index] for the indexes, verified against their hashes. */
 export type ContentReader = (indexes: readonly number[], outs: readonly Uint8Array[]) => Promise<void>;
 
 export interface ApplyOptions {

@@ -61,7 +61,7 @@ export class MirrorSide {
     const half = await this.#halfOf(data.cp);
     const { sequence, chain } = half.seal!;
     if (data.seal.sequence !== sequence || data.seal.chain !== chain) {
-      const message = `CP ${data.cp} ends at entry ${data.seal.sequence}, but in this log its seal is entry ${sequence}`;
+      const message = `CP ${data.cp} ends at entry ${data.seal.sequence}, but its seal in this log is ${sequence}`;
       throw new MirrorvolError("ERR_CP_SEAL", message);
     }
     return this.#apply(half, data, this.#readOrFetch(half, data, options), options.expectedRoot);

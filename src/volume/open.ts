@@ -74,7 +74,7 @@ async function openDisks(
 function checkSize(config: VolumeConfig, { superblock }: Assembly): void {
   const bytes = superblock.sizeBlocks * 4096;
   if (bytes === config.sizeBytes) return;
-  const message = `volume "${config.name}": the configuration says ${config.sizeBytes} bytes, the members hold ${bytes}`;
+  const message = `volume "${config.name}" has ${bytes} bytes, the configuration says ${config.sizeBytes}`;
   throw new MirrorvolError("ERR_CONFIG", message);
 }
 
@@ -125,7 +125,8 @@ async function openLog(core: VolumeCore, { config, emit }: OpenParts): Promise<(
   const { appliedSequence, appliedChain, history, volumeId, logCopies } = store.superblock;
   const newest = history[history.length - 1]!;
   if (logCopies.length !== config.log.length) {
-    const message = `volume "${config.name}" was made with ${logCopies.length} log copies, the configuration names ${config.log.length}`;
+    const made = `volume "${config.name}" was made with ${logCopies.length} log copies`;
+    const message = `${made}, the configuration names ${config.log.length}`;
     throw new MirrorvolError("ERR_CONFIG", message);
   }
   const lost = new Set<number>();

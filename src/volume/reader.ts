@@ -64,7 +64,8 @@ export class VolumeReader {
   #refuseInDoubt(lba: number, count: number): void {
     const entry = this.#core.pending.inDoubtOver(lba, count);
     if (entry === null) return;
-    const message = `blocks ${entry.lba} to ${entry.lba + entry.count - 1} are in doubt: entry ${entry.sequence} is not confirmed`;
+    const last = entry.lba + entry.count - 1;
+    const message = `blocks ${entry.lba} to ${last} are in doubt: entry ${entry.sequence} is not confirmed`;
     throw new MirrorvolError("ERR_IN_DOUBT", message);
   }
 }

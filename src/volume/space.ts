@@ -55,10 +55,11 @@ export async function findRoom(
 }
 
 function full({ store, config }: VolumeCore, added: number | null): MirrorvolError {
+  const cause = store.isPinned ? "an image that is being read is kept" : "members are missing";
   const why =
     added !== null
       ? `no space on the members for block ${added}`
-      : `${store.isPinned ? "an image that is being read is kept" : "members are missing"}, and there is no room to overwrite`;
+      : `${cause}, and there is no room to overwrite`;
   return new MirrorvolError("ERR_NO_SPACE", `volume "${config.name}" is full: ${why}`);
 }
 

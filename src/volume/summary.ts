@@ -3,8 +3,6 @@
 // segment is read backwards from its last written stripe, run by run.
 import {
   FORMAT_VERSION,
-  RECORD_KIND_CONTAINER,
-  RECORD_KIND_DATA,
   SUMMARY_BLOCKS,
   SUMMARY_COMMIT,
   SUMMARY_FIRST_STRIPE,
@@ -116,10 +114,6 @@ export function decodeSummaryRecords(header: RunHeader, block: Uint8Array): RunR
       hash: words.slice(at + 4, at + 8),
     };
   });
-}
-
-export function isRecordKind(kind: number): boolean {
-  return kind >= RECORD_KIND_DATA && kind <= RECORD_KIND_CONTAINER;
 }
 
 /** Data blocks that fit a run of `capacity` units beside their summary. */

@@ -80,7 +80,7 @@ export function newGenerationId(random: Random): bigint {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getBigUint64(0, true);
 }
 
-export const HISTORY_MAX = 64;
+const HISTORY_MAX = 64;
 const PATH_BYTES_MAX = 120;
 const FLAG_MIRROR = 1;
 const FLAG_IN_SYNC = 2;

@@ -229,7 +229,7 @@ export class Transaction {
     return vvbn;
   }
 
-  /** The free vvbns of a leaf from the cursor on, lowest last. A vvbn freed just now is not free before it is folded. */
+  /** The free vvbns of a leaf from the cursor on, lowest last. One freed just now is not free before it is folded. */
   async #findFreeVvbns(leafIndex: number): Promise<void> {
     const leaf = await this.#options.containers.leaf(this.containerRoot, leafIndex);
     const first = leafIndex * CONTAINER_LEAF_FANOUT;

@@ -80,7 +80,7 @@ export class Volume extends EventTarget {
   #mode: WriteMode = "sync";
   #closing: Promise<void> | null = null;
 
-  /** Makes members and log. Rejects with ERR_CONFIG, ERR_EXISTS, ERR_NOT_FOUND, ERR_NO_SPACE; then nothing is left behind. */
+  /** Makes members and log, or nothing. Rejects with ERR_CONFIG, ERR_EXISTS, ERR_NOT_FOUND, ERR_NO_SPACE. */
   static create(world: World, kernel: Kernel, config: VolumeConfig, role: Role = "source"): Promise<void> {
     return createVolume(world, kernel, config, role);
   }
@@ -143,7 +143,7 @@ export class Volume extends EventTarget {
 
   // ------------------------------------------------------------------------------------------ clients
 
-  /** Bytes [offset, offset + length). Every block is verified. Rejects with ERR_RANGE, ERR_UNRECOVERABLE, ERR_IN_DOUBT. */
+  /** Bytes [offset, offset + length), verified. Rejects with ERR_RANGE, ERR_UNRECOVERABLE, ERR_IN_DOUBT. */
   async read(offset: number, length: number, options: IoOptions = {}): Promise<Uint8Array> {
     this.#check(offset, length);
     return this.#reader.read(offset, length, options.signal);
@@ -386,14 +386,15 @@ export class Volume extends EventTarget {
 
 function corruptLog(name: string, tail: number, required: number): MirrorvolError {
   const message =
-    `volume "${name}": the log is damaged: entries ${tail + 1} to ${required} had been acknowledged and are unreadable ` +
-    "in every copy; without a mirror they cannot be restored";
+    `volume "${name}": the log is damaged: entries ${tail + 1} to ${required} had been acknowledged and are ` +
+    "unreadable in every copy; without a mirror they cannot be restored";
   return new MirrorvolError("ERR_LOG_CORRUPT", message);
 }
 
 export function fenced(name: string, by: GenerationRecord): MirrorvolError {
   const message =
-    `volume "${name}" does not serve: its mirror was promoted to generation ${by.number} after entry ${by.startSequence}; ` +
+    `volume "${name}" does not serve: its mirror was promoted to generation ${by.number} ` +
+    `after entry ${by.startSequence}; ` +
     "this side is an old copy";
   return new MirrorvolError("ERR_FENCED", message);
 }

@@ -37,7 +37,8 @@ async function reopenedWithHole(entries: readonly Uint8Array[], hole: number, is
   }
   await log.close();
   const offset = 4096 + location - 4608;
-  for (const prefix of PREFIXES) storage.poke(`${prefix}.${log.status()[0]!.slot}`, offset, new Uint8Array(512));
+  for (const prefix of PREFIXES)
+    storage.poke(`${prefix}.${log.status()[0]!.slot}`, offset, new Uint8Array(512));
   return openLog(storage, { isMirror });
 }
 

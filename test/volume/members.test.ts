@@ -230,7 +230,7 @@ test("m = 0: an empty volume is not opened without a member either", async () =>
   await (await openVolume(storage, config)).close();
 });
 
-test("more members lost at once than parity makes up for: the volume stops, and is whole when they are back", async () => {
+test("more members lost than parity makes up for: the volume stops, and is whole when they are back", async () => {
   const config = smallConfig();
   const { storage: memory, model } = await prepare(config);
   const storage = new FaultyStorage(memory);
