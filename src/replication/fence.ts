@@ -2,7 +2,7 @@
 // recorded, so that it does not serve after a restart either. What it has beyond the position where the newer
 // generation began stays in its log, as a fork.
 
-import { fenced } from "../volume/volume.ts";
+import { fenced } from "../volume/refusals.ts";
 import type { GenerationRecord, ReplicatedVolume } from "./port.ts";
 
 export async function fence(volume: ReplicatedVolume, by: GenerationRecord): Promise<void> {

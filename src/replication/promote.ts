@@ -2,7 +2,7 @@
 // this side knows; that no source is connected is the caller's to check.
 
 import { MirrorvolError } from "../kernel/errors.ts";
-import { fenced } from "../volume/volume.ts";
+import { fenced } from "../volume/refusals.ts";
 import type { GenerationRecord, ReplicatedVolume } from "./port.ts";
 
 /** The new generation; up to `startSequence` everything is served. */

@@ -16,7 +16,7 @@
 import { ENTRY_KIND, ENTRY_KIND_SEAL } from "../../assembly/format.ts";
 import type { Connection } from "../io/transport.ts";
 import { MirrorvolError } from "../kernel/errors.ts";
-import { fenced } from "../volume/volume.ts";
+import { fenced } from "../volume/refusals.ts";
 import { CatchUp } from "./catch_up.ts";
 import { CpMemory } from "./cp_memory.ts";
 import type { Decision } from "./decide.ts";

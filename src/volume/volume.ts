@@ -18,6 +18,7 @@ import { type CpApplication, MirrorSide } from "./mirror_side.ts";
 import { openVolume } from "./open.ts";
 import type { WriteMode } from "./pending.ts";
 import { VolumeReader } from "./reader.ts";
+import { corruptLog, fenced } from "./refusals.ts";
 import { type VolumeStatus, volumeStatus } from "./status.ts";
 import type { GenerationRecord, Role, Superblock } from "./superblock.ts";
 import { newGenerationId } from "./superblock.ts";
@@ -382,19 +383,4 @@ export class Volume extends EventTarget {
     core.emit("promoted", { generation: generation.number, sequence });
     return generation;
   }
-}
-
-function corruptLog(name: string, tail: number, required: number): MirrorvolError {
-  const message =
-    `volume "${name}": the log is damaged: entries ${tail + 1} to ${required} had been acknowledged and are ` +
-    "unreadable in every copy; without a mirror they cannot be restored";
-  return new MirrorvolError("ERR_LOG_CORRUPT", message);
-}
-
-export function fenced(name: string, by: GenerationRecord): MirrorvolError {
-  const message =
-    `volume "${name}" does not serve: its mirror was promoted to generation ${by.number} ` +
-    `after entry ${by.startSequence}; ` +
-    "this side is an old copy";
-  return new MirrorvolError("ERR_FENCED", message);
 }

@@ -58,7 +58,9 @@ test("does not grow with the bytes in its log", async () => {
     const { sequence, cp } = await mirror.status();
     assert.is(cp, 0, "everything is still in the log");
     assert.is(sequence, ((WARM_UP_MIB + LOGGED_MIB) * MIB) / PIECE_BYTES);
-    console.log(`    ${before.toFixed(0)} MiB, ${after.toFixed(0)} MiB after ${LOGGED_MIB} MiB more in the log`);
+    console.log(
+      `    ${before.toFixed(0)} MiB, ${after.toFixed(0)} MiB after ${LOGGED_MIB} MiB more in the log`,
+    );
     assert.ok(after - before < GROWTH_MAX_MIB, `it grew by ${(after - before).toFixed(0)} MiB`);
   } finally {
     await source.close();
