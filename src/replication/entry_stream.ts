@@ -27,6 +27,8 @@ export interface StreamOptions {
   readonly through: number;
   /** Called when the entry is on its way. */
   readonly onSent: (entry: { readonly sequence: number; readonly seal: number | null }) => void;
+  /** Nothing more is to be sent, although the link goes on. */
+  readonly isStopped?: () => boolean;
 }
 
 /**
@@ -34,16 +36,17 @@ export interface StreamOptions {
  * Rejects when the link closes, or with ERR_LOG_RANGE if the log no longer holds them.
  */
 export async function streamEntries(options: StreamOptions): Promise<void> {
-  const { link, log, from, through, onSent } = options;
+  const { link, log, from, through, onSent, isStopped = () => false } = options;
   if (from > through) return;
   const batch = new EntryBatch();
   for await (const entry of log.entries(from)) {
     if (entry.sequence > through) break;
+    if (isStopped()) return;
     if (!batch.hasRoom(entry)) await batch.send(link, onSent);
     batch.add(entry);
     if (entry.sequence === through) break;
   }
-  await batch.send(link, onSent);
+  if (!isStopped()) await batch.send(link, onSent);
 }
 
 class EntryBatch {

@@ -6,6 +6,9 @@ import { fenced } from "../volume/refusals.ts";
 import type { GenerationRecord, ReplicatedVolume } from "./port.ts";
 
 export async function fence(volume: ReplicatedVolume, by: GenerationRecord): Promise<void> {
-  volume.setGate({ refused: fenced(volume.name, by) });
+  const gate = { refused: fenced(volume.name, by) };
+  volume.setGate(gate);
   await volume.persist({ role: "mirror", fencedBy: by });
+  // Who was about to go on alone may have opened it meanwhile. Whoever comes later finds the record.
+  volume.setGate(gate);
 }

@@ -129,7 +129,9 @@ export class Forwarder {
       if (seal !== null) this.#options.onSeal(seal, sequence);
     };
     const { log } = this.#volume;
-    return streamEntries({ link: this.#link, log, from: this.#sentThrough + 1, through, onSent });
+    const isStopped = () => this.#isStopped();
+    const from = this.#sentThrough + 1;
+    return streamEntries({ link: this.#link, log, from, through, onSent, isStopped });
   }
 
   #sendLive({ sequence, view }: AppendedEntry): void {

@@ -73,6 +73,8 @@ export class MirrorSession {
   #taker: EntryTaker | null = null;
   #wantsReceived = false;
   #isSynced = false;
+  /** Ends when the last request to record that we are in sync has. */
+  #recording = Promise.resolve();
   /** What runs and uses the volume. */
   readonly #work = new Set<Promise<void>>();
   #settled: Promise<void> | null = null;
@@ -175,7 +177,7 @@ export class MirrorSession {
       case "forward":
         return this.#hold(() => this.#beginForwarding(message.body));
       case "sync":
-        return this.#hold(() => this.#recordSync(message.body.through));
+        return this.#run(() => (this.#recording = this.#recordSync(message.body.through)));
       case "image":
         return this.#run(() => this.#adoptImage(message.body));
       case "children":
@@ -212,6 +214,8 @@ export class MirrorSession {
     this.#volume = volume;
     const ours = newestOf(volume.persisted.history);
     this.#link.generation = { number: ours.number, id: ours.id };
+    // It was told, and must be known to a promotion, whatever comes of this session.
+    if (source.aloneSince !== null && volume.persisted.inSync) await volume.persist({ inSync: false });
     // What the source has not committed stays in our log: it may need it back.
     volume.setLogRetention(source.cp >= volume.cp ? await appliedSequence(volume) : 0);
     const state = await describeMirror(volume);
@@ -276,13 +280,16 @@ export class MirrorSession {
     inSync: boolean,
   ): Promise<void> {
     const { persisted } = volume;
+    // A fenced volume stays one until it follows the newer history.
+    const isBehind = newestOf(history).number < (persisted.fencedBy?.number ?? 0);
+    const fencedBy = isBehind ? persisted.fencedBy : null;
     const isRecorded =
       persisted.boundTo !== null &&
-      persisted.fencedBy === null &&
+      persisted.fencedBy === fencedBy &&
       persisted.inSync === inSync &&
       compareHistories(persisted.history, history).kind === "equal";
     if (!isRecorded) {
-      await volume.persist({ boundTo: this.#sourceId, fencedBy: null, history: [...history], inSync });
+      await volume.persist({ boundTo: this.#sourceId, fencedBy, history: [...history], inSync });
     }
     const { number, id } = newestOf(history);
     this.#link.generation = { number, id };
@@ -294,13 +301,16 @@ export class MirrorSession {
     if (this.#wantsReceived) this.#taker!.ackSoon();
   }
 
+  /** The link is not held: the record waits for a consistency point, and that may wait for blocks of the source. */
   async #recordSync(through: number): Promise<void> {
     const volume = this.#volume!;
     await volume.log.whenDurable(Math.min(through, volume.log.tail.sequence));
     if (through > volume.log.durable)
       throw wireFault(`in sync through ${through}, the mirror has ${volume.log.durable}`);
     const { inSync, everInSync } = volume.persisted;
+    if (this.#phase !== "forwarding") return;
     if (!inSync || !everInSync) await volume.persist({ inSync: true, everInSync: true });
+    if (this.#phase !== "forwarding") return;
     this.#isSynced = true;
     this.#link.send("synced", { through });
   }
@@ -311,6 +321,7 @@ export class MirrorSession {
     this.#phase = "imaging";
     this.#isSynced = false;
     await this.#endForwarding();
+    await this.#recording;
     const isBlank = volume.persisted.boundTo === null && volume.log.tail.sequence === 0;
     if (!isBlank) checkHistory(volume, announced.history);
     // Bound from now on; a volume that has nothing yet takes over the history at once, others with the image.

@@ -126,8 +126,7 @@ export class SourceRelationship implements SourceSessionHost {
   // ------------------------------------------------------------------------------------------ the volume
 
   #onAppended(entry: AppendedEntry): void {
-    const { sequence } = entry;
-    if (this.#standing.mirrorDurable === sequence - 1) this.#watch.progress();
+    if (this.#standing.mirrorDurable === entry.sequence - 1) this.#watch.progress();
     this.#standing.onAppended(entry);
     this.#session?.onAppended(entry);
     if (entry.view[ENTRY_KIND] === ENTRY_KIND_SEAL) this.#relieve();
@@ -147,13 +146,16 @@ export class SourceRelationship implements SourceSessionHost {
   /** Alone, the log is kept for the mirror's sake only as long as there is room. */
   #relieve(): void {
     const isAlone = this.#standing.isAlone && !this.#standing.isRequired;
-    const session = this.#session;
-    if (isAlone && session?.isForwarding !== true) this.#relief.check(session?.round ?? 0);
+    if (isAlone && !this.#session?.isForwarding) this.#relief.check(this.#session?.round ?? 0);
   }
 
   // ------------------------------------------------------------------------------------------ the session
 
   #begin(connection: Connection): void {
+    if (this.#standing.isDemoted) {
+      this.#stop();
+      return connection.close("the volume is a source no longer");
+    }
     const { world, kernel, target, secret } = this.#options;
     this.#session = new SourceSession({
       world,
@@ -210,9 +212,8 @@ export class SourceRelationship implements SourceSessionHost {
   /** The mirror has nothing to rely on now. */
   async #beforeImage(): Promise<void> {
     this.#isInSync = false;
-    const { onMirrorLoss } = this.#options.target;
     const isFirst = !this.#volume.persisted.everInSync || this.#standing.isAlone;
-    if (onMirrorLoss === "continue" || isFirst) {
+    if (this.#options.target.onMirrorLoss === "continue" || isFirst) {
       await this.#standing.goAlone();
       this.#relieve();
     }
@@ -310,6 +311,7 @@ export class SourceRelationship implements SourceSessionHost {
 
   async #continueAlone(): Promise<void> {
     const standing = this.#standing;
+    if (standing.isDemoted) return this.#stop();
     if (this.#isClosed || this.#isFenced || !standing.isRequired) return;
     // Whoever was served goes on; nobody begins without what only the mirror may have.
     if (!standing.isOpen && this.#report.trouble?.isFatal) return;

@@ -49,6 +49,7 @@ export class SourceSession {
   #phase: Phase = "challenge";
   #remote: MirrorState | null = null;
   #round = 0;
+  #isRepair = false;
   #forwarder: Forwarder | null = null;
   #cps: CpSender | null = null;
   #taker: EntryTaker | null = null;
@@ -291,9 +292,9 @@ export class SourceSession {
     const { memory } = this.#options;
     this.#endForwarding();
     this.#phase = "comparing";
-    memory.repairs += 1;
+    this.#isRepair = true;
     const text = `consistency point ${cp} differs on the mirror (${reason})`;
-    if (memory.repairs > 1) this.#diverge(`${text}, although the one before was repaired`);
+    if (memory.repairs > 0) this.#diverge(`${text}, although the one before was repaired`);
     else this.#run(() => this.#act({ kind: "image", reason: text }));
   }
 
@@ -363,6 +364,9 @@ export class SourceSession {
     this.#phase = "comparing";
     this.#images.acknowledged(cp);
     if (outcome === "mismatch") return this.#diverge(`image ${cp} has another root hash on the mirror`);
+    // Only what was done counts: it may be interrupted any number of times.
+    this.#options.memory.repairs += this.#isRepair ? 1 : 0;
+    this.#isRepair = false;
     this.#remote = { ...remote, boundTo: this.#volume.volumeId, sourceDurableThrough: remote.tail.sequence };
     await this.#compare();
   }

@@ -6,11 +6,13 @@
 //   - it is forgotten only after the mirror has recorded that it is in sync, and writes wait for it again;
 //   - a source that goes on alone after a restart, without having asked its mirror, starts a new generation:
 //     whatever the mirror does meanwhile, the two can be told apart;
-//   - a gate that refuses stays so until `refuse` is taken back by what the mirror says.
+//   - a gate that refuses stays so until `refuse` is taken back by what the mirror says;
+//   - a volume that was demoted is not opened. That may happen behind our back: the one that was promoted
+//     connects to our mirror service.
 
 import type { World } from "../io/world.ts";
 import { MirrorvolError } from "../kernel/errors.ts";
-import { newGenerationId } from "../volume/superblock.ts";
+import { extendHistory, newGenerationId } from "../volume/superblock.ts";
 import { Ledger, type LedgerCount } from "./ledger.ts";
 import type { AppendedEntry, GenerationRecord, ReplicatedVolume } from "./port.ts";
 
@@ -41,6 +43,11 @@ export class Standing {
   /** "Alone since" is durable. */
   get isAlone(): boolean {
     return this.#isAlone;
+  }
+
+  /** It is a source no longer. */
+  get isDemoted(): boolean {
+    return this.#volume.persisted.role !== "source";
   }
 
   /** Writes wait for the mirror. */
@@ -79,6 +86,7 @@ export class Standing {
   }
 
   open(): void {
+    if (this.isDemoted) return;
     this.#isOpen = true;
     this.#isRefusing = false;
     this.#volume.setGate("open");
@@ -99,6 +107,7 @@ export class Standing {
 
   /** Goes on without the mirror, whose position is known or was known when clients were served last. */
   async goAlone(): Promise<void> {
+    this.#assertSource();
     if (!this.#isAlone) {
       const known = this.#durable > 0 ? this.#durable : this.#volume.log.tail.sequence;
       const since = Math.min(known, this.#volume.log.tail.sequence);
@@ -109,6 +118,7 @@ export class Standing {
 
   /** Goes on without having asked the mirror: a new generation, from the end of our log on. */
   async branch(): Promise<GenerationRecord> {
+    this.#assertSource();
     const { log, persisted } = this.#volume;
     const { requiredThrough } = log.recovery;
     const { sequence, chain } = log.tail;
@@ -122,13 +132,14 @@ export class Standing {
     const id = newGenerationId(this.#world.random);
     const record = { number: newest.number + 1, id, startSequence: sequence, startChain: chain };
     const aloneSince = persisted.aloneSince ?? sequence;
-    await this.#volume.persist({ history: [...persisted.history, record], aloneSince });
+    await this.#volume.persist({ history: extendHistory(persisted.history, record), aloneSince });
     this.#beAlone();
     return record;
   }
 
   /** The mirror has everything and has recorded it, and writes wait for it. */
   async rejoin(): Promise<void> {
+    this.#assertSource();
     const { aloneSince, inSync, everInSync } = this.#volume.persisted;
     if (aloneSince !== null || !inSync || !everInSync) {
       await this.#volume.persist({ aloneSince: null, inSync: true, everInSync: true });
@@ -136,6 +147,11 @@ export class Standing {
     this.#isAlone = false;
     this.#ledger.end();
     this.open();
+  }
+
+  #assertSource(): void {
+    if (!this.isDemoted) return;
+    throw new MirrorvolError("ERR_DEMOTED", `volume "${this.#volume.name}" is a source no longer`);
   }
 
   #beAlone(): void {

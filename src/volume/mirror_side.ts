@@ -84,7 +84,8 @@ export class MirrorSide {
     signal?: AbortSignal,
   ): Promise<"committed" | "mismatch"> {
     const core = this.#core;
-    const result = await adoptRemoteImage(core.store, remote, { history, inSync: false }, signal);
+    const changes = { history, inSync: false, fencedBy: null };
+    const result = await adoptRemoteImage(core.store, remote, changes, signal);
     if (result === "mismatch") return result;
     const { sequence } = remote.seal;
     const newest = history[history.length - 1]!;

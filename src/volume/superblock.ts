@@ -81,6 +81,14 @@ export function newGenerationId(random: Random): bigint {
 }
 
 const HISTORY_MAX = 64;
+
+/** The history with one generation more, without the oldest if it would be too long. */
+export function extendHistory(
+  history: readonly GenerationRecord[],
+  next: GenerationRecord,
+): readonly GenerationRecord[] {
+  return [...history, next].slice(-HISTORY_MAX);
+}
 const PATH_BYTES_MAX = 120;
 const FLAG_MIRROR = 1;
 const FLAG_IN_SYNC = 2;

@@ -21,7 +21,7 @@ import { VolumeReader } from "./reader.ts";
 import { corruptLog, fenced } from "./refusals.ts";
 import { type VolumeStatus, volumeStatus } from "./status.ts";
 import type { GenerationRecord, Role, Superblock } from "./superblock.ts";
-import { newGenerationId } from "./superblock.ts";
+import { extendHistory, newGenerationId } from "./superblock.ts";
 import type { SuperblockChanges } from "./superblock_keeper.ts";
 
 export type {
@@ -377,7 +377,7 @@ export class Volume extends EventTarget {
     const generation = { number: this.generation.number + 1, id, startSequence: sequence, startChain: chain };
     core.setRetention(Number.POSITIVE_INFINITY);
     core.setRemote({ required: false, received: 0, durable: 0 });
-    const history = [...this.history, generation];
+    const history = extendHistory(this.history, generation);
     await this.persist({ role: "source", history, inSync: false, aloneSince: sequence, boundTo: null });
     core.setGate("open");
     core.emit("promoted", { generation: generation.number, sequence });
