@@ -2,9 +2,10 @@
 // an owner that grants whatever the log asks for.
 import { BLOCK_BYTES, ENTRY_KIND_SEAL, ENTRY_KIND_WRITE } from "../../assembly/format.ts";
 import type { Storage } from "../../src/io/disk.ts";
-import { Kernel } from "../../src/kernel/kernel.ts";
+import type { Kernel } from "../../src/kernel/kernel.ts";
 import { createLog, type Generation, HALF_BYTES_MIN, Log, type LogPosition } from "../../src/log/log.ts";
 import { assert } from "../support/harness.ts";
+import { pooledKernel } from "../support/kernel_pool.ts";
 import type { MemoryStorage } from "../support/memory_storage.ts";
 
 export const VOLUME_ID = Uint8Array.from({ length: 16 }, (_unused, index) => index + 1);
@@ -31,7 +32,7 @@ export interface Settings {
 
 /** A kernel for each: the arena of a log that died with its storage is never given back. */
 export function makeKernel(): Kernel {
-  return Kernel.createSync({ memoryBytes: MEMORY_BYTES });
+  return pooledKernel(MEMORY_BYTES);
 }
 
 export async function makeFiles(storage: Storage, prefixes: readonly string[] = PREFIXES): Promise<void> {

@@ -2,12 +2,13 @@
 // simulated storage, over a simulated network and one clock that only the test moves.
 
 import { BLOCK_BYTES, LOG_HALF_COUNT } from "../../assembly/format.ts";
-import { Kernel } from "../../src/kernel/kernel.ts";
+import type { Kernel } from "../../src/kernel/kernel.ts";
 import { MirrorService } from "../../src/replication/mirror.ts";
 import type { MirrorTarget } from "../../src/replication/source.ts";
 import { SourceRelationship } from "../../src/replication/source.ts";
 import { Volume, type VolumeConfig } from "../../src/volume/volume.ts";
 import { assert } from "../support/harness.ts";
+import { pooledKernel } from "../support/kernel_pool.ts";
 import { ManualClock, settle } from "../support/manual_clock.ts";
 import { MemoryNetwork } from "../support/memory_network.ts";
 import { MemoryStorage } from "../support/memory_storage.ts";
@@ -52,7 +53,7 @@ export interface PairOptions {
   readonly source?: Partial<VolumeConfig>;
 }
 
-const newKernel = () => Kernel.createSync({ memoryBytes: 24 * 1024 * 1024 });
+const newKernel = () => pooledKernel(24 * 1024 * 1024);
 
 /** One side: its storage outlives what runs on it. */
 class Side {

@@ -21,8 +21,15 @@ interface CrashPoint {
   readonly expectation: Expectation;
 }
 
-/** Runs the workload once and hands over what the next process would find if the power failed at each event. */
-async function crashPoints(seed: number, visit: (point: CrashPoint) => void): Promise<number> {
+/** Runs the workload once, and after each round recovers from a power failure at each of its events. */
+async function crashEverywhere(seed: number): Promise<number> {
+  let points: CrashPoint[] = [];
+  let recovered = 0;
+  const recoverAll = async () => {
+    for (const point of points) await recover(point);
+    recovered += points.length;
+    points = [];
+  };
   const storage = new MemoryStorage();
   await makeVolume(storage, config);
   const expectation = new Expectation(BLOCKS);
@@ -30,12 +37,14 @@ async function crashPoints(seed: number, visit: (point: CrashPoint) => void): Pr
   storage.onEvent = ({ number }) => {
     const event = number - first;
     const how = event % 7 === 0 ? "drop" : event;
-    visit({ event, storage: storage.ifPowerFailedNow(how), expectation: expectation.copy() });
+    points.push({ event, storage: storage.ifPowerFailedNow(how), expectation: expectation.copy() });
   };
   const volume = await openVolume(storage, config);
-  await workload(volume, expectation, seed, OPERATIONS);
+  await workload(volume, expectation, seed, OPERATIONS, 1, recoverAll);
   await volume.close();
-  return storage.eventCount - first;
+  await recoverAll();
+  assert.is(recovered, storage.eventCount - first);
+  return recovered;
 }
 
 /** Recovers from a crash point, one time in four with a second crash in the middle, and goes on. */
@@ -60,11 +69,8 @@ async function recover({ event, storage, expectation }: CrashPoint): Promise<voi
 const test = suite("volume crash");
 
 test("at every write and sync of a workload, with a second crash during recovery", async () => {
-  const points: CrashPoint[] = [];
-  const events = await crashPoints(5, (point) => points.push(point));
-  assert.is(points.length, events);
+  const events = await crashEverywhere(5);
   assert.ok(events > 800, `the workload has only ${events} events`);
-  for (const point of points) await recover(point);
   console.log(`    ${events} crash points`);
 });
 

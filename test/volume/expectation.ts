@@ -48,6 +48,7 @@ export async function workload(
   seed: number,
   rounds: number,
   usualWidth = 1,
+  afterRound = async (): Promise<void> => {},
 ): Promise<void> {
   const random = randomFrom(seed);
   for (let i = 0; i < rounds; i++) {
@@ -63,6 +64,7 @@ export async function workload(
       });
       await Promise.all(writes);
     }
+    await afterRound();
   }
 }
 

@@ -2,9 +2,10 @@
 import { BLOCK_BYTES, LOG_HALF_COUNT } from "../../assembly/format.ts";
 import type { Storage } from "../../src/io/disk.ts";
 import type { World } from "../../src/io/world.ts";
-import { Kernel } from "../../src/kernel/kernel.ts";
+import type { Kernel } from "../../src/kernel/kernel.ts";
 import { Volume, type VolumeConfig, type VolumeOptions } from "../../src/volume/volume.ts";
 import { assert } from "../support/harness.ts";
+import { pooledKernel } from "../support/kernel_pool.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 import { SeededRandom } from "../support/memory_random.ts";
 
@@ -40,9 +41,9 @@ export function makeWorld(storage: Storage, seed = 1, clock = new ManualClock())
   };
 }
 
-/** One for each opening: a world that stopped never gives its memory back. */
+/** For each opening: a world that stopped never gives its memory back. */
 export function makeKernel(): Kernel {
-  return Kernel.createSync({ memoryBytes: 12 * 1024 * 1024 });
+  return pooledKernel(12 * 1024 * 1024);
 }
 
 export async function makeVolume(storage: Storage, config = smallConfig(), seed = 1): Promise<void> {
