@@ -215,6 +215,15 @@ export class Log {
     return isTooLate ? Promise.reject(closedError()) : this.#writer.whenDurable(sequence, signal);
   }
 
+  /**
+   * Makes the tail the end, whatever recovery says was durable behind it: a later recovery finds nothing missing.
+   * Nothing may be appended meanwhile.
+   */
+  async giveUpLost(): Promise<void> {
+    this.#assertUsable();
+    await this.#writer.giveUpLost();
+  }
+
   releaseThrough(sequence: number): void {
     this.#writer.releaseThrough(sequence);
   }

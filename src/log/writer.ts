@@ -113,6 +113,21 @@ export class LogWriter {
     this.#waiters.rejectAll(error);
   }
 
+  /** What recovery missed is given up, durably: nothing says any more that it was there. */
+  async giveUpLost(): Promise<void> {
+    await this.drain();
+    const isLive = ({ slot, offset }: StalePlace) => {
+      const half = this.#options.halves.all.find((each) => each.slot === slot);
+      return half !== undefined && (offset === 0 ? half.isHeaderWritten : offset < half.endOffset);
+    };
+    await eraseStale(
+      this.#options.copies,
+      this.#stale.filter((place) => !isLive(place)),
+    );
+    this.#stale = [];
+    this.#requiredThrough = this.#durable;
+  }
+
   /** Empties the ring and goes on from another position. Nothing may be on its way. */
   restart(durable: number): void {
     assert(this.#running === null, "log: a batch is in flight");

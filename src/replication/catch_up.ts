@@ -2,6 +2,7 @@
 //
 //   alone, far behind      nothing: writes do not wait for it
 //   alone, nearly there    writes wait for it again, so that it can get there; the tail of now is the target
+//   alone, the log full    the same: writes wait for room as it is, and would keep it far behind for ever
 //   target reached         it is asked to record that it is in sync, once
 //
 // A source that was not alone has its target from the beginning: everything that it had when they met.
@@ -11,6 +12,8 @@ export interface CatchUpView {
   readonly mirrorDurable: number;
   /** Entries are sent as they are appended. */
   readonly isLive: boolean;
+  /** Writes wait until the mirror lets go of a log half. */
+  readonly isLogFull: boolean;
 }
 
 export type CatchUpStep = "nothing" | "wait for it" | "ask it";
@@ -38,10 +41,11 @@ export class CatchUp {
   }
 
   /** What to do now; call it again after each step until there is nothing to do. */
-  next({ tail, mirrorDurable, isLive }: CatchUpView): CatchUpStep {
+  next({ tail, mirrorDurable, isLive, isLogFull }: CatchUpView): CatchUpStep {
     if (this.#isAsked) return "nothing";
     if (this.#target === null) {
-      if (!isLive || tail - mirrorDurable > LAG_ENTRIES_MAX) return "nothing";
+      const isNear = isLive && tail - mirrorDurable <= LAG_ENTRIES_MAX;
+      if (!isNear && !isLogFull) return "nothing";
       this.#target = tail;
       return "wait for it";
     }

@@ -32,6 +32,8 @@ export async function promoteMirror(volume: ReplicatedVolume, force: boolean): P
       `${text}; forced, it would serve what it has up to ${sequence}`,
     );
   }
+  // The promotion gives up what is damaged. Should it not come to an end, that must not pass for being in sync.
+  if (doubt !== null && inSync) await volume.persist({ inSync: false });
   const generation = await volume.promote();
   return { ...generation, isForced: doubt !== null };
 }

@@ -204,8 +204,7 @@ export class SourceRelationship implements SourceSessionHost {
 
   #beforeForward(remote: MirrorState): void {
     this.#dialer.succeeded();
-    const { sequence } = remote.tail;
-    this.#standing.setMirror(sequence, sequence);
+    this.#standing.setMirror(remote.tail.sequence, remote.tail.sequence);
     this.#catchUp.begin(this.#standing.isRequired ? this.#volume.log.tail.sequence : null);
   }
 
@@ -239,7 +238,8 @@ export class SourceRelationship implements SourceSessionHost {
     if (session === null || !session.isForwarding || this.#isInSync) return;
     const tail = this.#volume.log.tail.sequence;
     const { mirrorDurable } = this.#standing;
-    const step = this.#catchUp.next({ tail, mirrorDurable, isLive: session.isLive });
+    const { isLogFull } = this.#relief;
+    const step = this.#catchUp.next({ tail, mirrorDurable, isLive: session.isLive, isLogFull });
     if (step === "nothing") return;
     if (step === "wait for it") this.#standing.require(true);
     else session.sendSync(this.#catchUp.target);

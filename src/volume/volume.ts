@@ -373,6 +373,7 @@ export class Volume extends EventTarget {
     const core = this.#core;
     const { sequence, chain } = core.log.tail;
     await core.log.whenDurable(sequence);
+    await core.log.giveUpLost();
     const id = newGenerationId(core.world.random);
     const generation = { number: this.generation.number + 1, id, startSequence: sequence, startChain: chain };
     core.setRetention(Number.POSITIVE_INFINITY);

@@ -11,8 +11,8 @@ const test = suite("small parts");
 test("catching up: waits for the mirror when it is near, asks it once when it is there", () => {
   const catchUp = new CatchUp();
   catchUp.begin(null);
-  const next = (tail: number, mirrorDurable: number, isLive = true) =>
-    catchUp.next({ tail, mirrorDurable, isLive });
+  const next = (tail: number, mirrorDurable: number, isLive = true, isLogFull = false) =>
+    catchUp.next({ tail, mirrorDurable, isLive, isLogFull });
   assert.is(next(1000, 100), "nothing", "far behind");
   assert.is(next(1000, 990, false), "nothing", "not live");
   assert.is(next(1000, 990), "wait for it");
@@ -24,6 +24,9 @@ test("catching up: waits for the mirror when it is near, asks it once when it is
   catchUp.begin(5);
   assert.not.ok(catchUp.isAnswer(5), "not asked yet");
   assert.is(next(9, 5, false), "ask it");
+  catchUp.begin(null);
+  assert.is(next(1000, 100, false, true), "wait for it", "writes are held up as it is");
+  assert.is(next(1000, 1000), "ask it");
 });
 
 test("a watch fires after a time without progress, again after the next, and never when nothing waits", async () => {

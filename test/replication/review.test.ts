@@ -193,4 +193,26 @@ test("a repair that was interrupted is not taken for one that did not help", asy
   await pair.close();
 });
 
+test("a mirror with a damaged log that was promoted by force opens again, whatever it has written since", async () => {
+  const pair = await Pair.inSync();
+  for (let lba = 0; lba < 10; lba++) await pair.write(lba, 1);
+  await pair.closeSource();
+  await pair.closeMirror();
+  // Somewhere in the payload of the third entry.
+  const { storage } = pair.mirror;
+  for (const path of storage.paths.filter((each) => each.startsWith("log."))) {
+    storage.poke(path, LOG_ENTRIES_OFFSET + 2 * 4608 + 1000, new Uint8Array([1, 2, 3, 4]));
+  }
+  await pair.openMirror();
+  assert.is(await codeOf(pair.service.promote("orders")), "ERR_NOT_IN_SYNC");
+  const promotion = await pair.waitFor("promotion", pair.service.promote("orders", { force: true }));
+  assert.is(promotion.startSequence, 2);
+  await pair.crashMirror();
+  await pair.openMirror();
+  assert.is(pair.mirror.volume.role, "source");
+  await pair.expect(pair.mirror.volume, 1, 1);
+  await pair.expect(pair.mirror.volume, 2, 0);
+  await pair.closeMirror();
+});
+
 test.run();
