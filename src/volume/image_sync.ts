@@ -62,6 +62,19 @@ export function adoptRemoteImage(
   });
 }
 
+/** Commits the empty CP 0: whatever there was is gone. */
+export function emptyImage(store: Store, changes: SuperblockChanges): Promise<boolean> {
+  const { sizeBlocks } = store.superblock;
+  return store.commitLock.run(() =>
+    store.transact(0, async (transaction) => {
+      const sweep = new MapSweep(transaction, transaction.mapRoot, sizeBlocks);
+      await sweep.trim(0, sizeBlocks);
+      await sweep.finish();
+      return { cp: 0, appliedSequence: 0, appliedChain: 0n, changes };
+    }),
+  );
+}
+
 class ImageWalk {
   readonly #store: Store;
   readonly #base: Image;

@@ -14,12 +14,13 @@ import {
 import { assert, MirrorvolError } from "../kernel/errors.ts";
 import type { AppendedEntry } from "../log/types.ts";
 import { hashesOf } from "./appender.ts";
+import { workOffFreeList } from "./cleaner.ts";
 import { contentFrom, locationOf, verifier } from "./consistency_point.ts";
 import type { VolumeCore } from "./core.ts";
 import { applyCp, type ContentReader } from "./cp_apply.ts";
 import type { CpData } from "./cp_data.ts";
 import type { HalfIndex } from "./halves.ts";
-import { adoptRemoteImage, type RemoteImage } from "./image_sync.ts";
+import { adoptRemoteImage, emptyImage, type RemoteImage } from "./image_sync.ts";
 import type { GenerationRecord } from "./superblock.ts";
 import { hashEquals } from "./words.ts";
 
@@ -85,17 +86,43 @@ export class MirrorSide {
   ): Promise<"committed" | "mismatch"> {
     const core = this.#core;
     const changes = { history, inSync: false, fencedBy: null };
-    const result = await adoptRemoteImage(core.store, remote, changes, signal);
+    const adopt = () => adoptRemoteImage(core.store, remote, changes, signal);
+    const result = await adopt().catch(async (error: unknown) => {
+      if (!(error instanceof MirrorvolError) || error.code !== "ERR_NO_SPACE" || core.store.image.cp === 0)
+        throw error;
+      await this.#startOver();
+      return adopt();
+    });
     if (result === "mismatch") return result;
-    const { sequence } = remote.seal;
     const newest = history[history.length - 1]!;
     // A crash before the reset is harmless: entries of the old log do not chain to the image's seal.
     await core.log.reset(remote.seal, { number: newest.number, id: newest.id });
-    core.halves.reset(remote.cp + 1, sequence + 1);
-    core.pending.reset(sequence);
-    core.setLocal(sequence);
-    core.emit("imageadopted", { cp: remote.cp, sequence });
+    this.#goTo(remote.cp, remote.seal.sequence);
+    core.emit("imageadopted", { cp: remote.cp, sequence: remote.seal.sequence });
     return result;
+  }
+
+  /**
+   * There is no room for the old image and the new one together: this side becomes a mirror that never had any. It
+   * is an empty CP 0 then, complete in its way, and cannot be promoted before it is in sync again. The log goes
+   * first: a crash in between leaves the old image without what followed it, which nobody may rely on either,
+   * because catching up has begun.
+   */
+  async #startOver(): Promise<void> {
+    const { store, log } = this.#core;
+    await log.reset({ sequence: 0, chain: 0n }, log.generation);
+    await emptyImage(store, { inSync: false, everInSync: false });
+    this.#goTo(0, 0);
+    while (store.hasFreeWork) await workOffFreeList(store);
+    this.#core.emit("startedover", {});
+  }
+
+  /** Everything up to that CP's seal is in the image; nothing is in the log. */
+  #goTo(cp: number, sequence: number): void {
+    const { halves, pending } = this.#core;
+    halves.reset(cp + 1, sequence + 1);
+    pending.reset(sequence);
+    this.#core.setLocal(sequence);
   }
 
   async #apply(
@@ -129,6 +156,8 @@ export class MirrorSide {
       throw new MirrorvolError("ERR_CP_ORDER", `CP ${cp} cannot be made now: ${next}`);
     }
     await core.log.whenDurable(half.seal!.sequence);
+    // Nothing is acknowledged while the loss of a member is being recorded.
+    if (!half.isSealAcknowledged) await core.barrier();
     assert(half.isSealAcknowledged, `the seal of CP ${cp} is durable but not acknowledged`);
     return half;
   }
