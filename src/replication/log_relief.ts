@@ -19,6 +19,11 @@ export class LogRelief {
     return this.#volume.log.status().every((half) => !half.free);
   }
 
+  /** The mirror takes over an image, and nobody waits for that: how long it takes is its own affair. */
+  isEarly(round: number): boolean {
+    return round > 0 && round < LAST_ROUND;
+  }
+
   /** `round` is that of the image that is being sent, 0 if none is. */
   check(round: number): void {
     if (round < LAST_ROUND && this.isLogFull) this.#volume.setLogRetention(Number.POSITIVE_INFINITY);

@@ -296,7 +296,7 @@ export class SourceRelationship implements SourceSessionHost {
   /** For a connection, for entries to be confirmed, or with a full log for a consistency point. */
   get #isWaiting(): boolean {
     const session = this.#session;
-    if (session === null || !session.isForwarding) return true;
+    if (!session?.isForwarding) return !(this.#standing.isAlone && this.#relief.isEarly(session?.round ?? 0));
     const isConfirmed = this.#volume.log.tail.sequence <= this.#standing.mirrorDurable;
     return !isConfirmed || (session.isCpOwed && this.#relief.isLogFull);
   }

@@ -215,4 +215,28 @@ test("a mirror with a damaged log that was promoted by force opens again, whatev
   await pair.closeMirror();
 });
 
+test("a mirror that takes its time with an image is let finish it", async () => {
+  const pair = await Pair.create(CONTINUE);
+  let tries = 0;
+  pair.wrapMirror = (volume) =>
+    override(volume, {
+      adoptImage: async (image, history, signal) => {
+        tries += 1;
+        const outcome = await volume.adoptImage(image, history, signal);
+        // It empties a large log on a slow card.
+        await new Promise<void>((resolve) => pair.clock.setTimer(5 * TIMEOUT_MS, resolve));
+        return outcome;
+      },
+    });
+  await pair.openMirror();
+  await pair.openSource();
+  await pair.untilInSync();
+  assert.is(tries, 1);
+  assert.not.ok(
+    pair.source.events.some((text) => text.includes("is lost")),
+    pair.describe(),
+  );
+  await pair.close();
+});
+
 test.run();
