@@ -12,7 +12,10 @@ async function overwrite(pair: Pair, version: number): Promise<void> {
 }
 
 test("the mirror gives up its old image, gets the new one, and is in sync", async () => {
-  const options = { target: { onMirrorLoss: "continue" as const }, mirror: { memberBytes: 2.5 * 1024 * 1024 } };
+  const options = {
+    target: { onMirrorLoss: "continue" as const },
+    mirror: { memberBytes: 2.5 * 1024 * 1024 },
+  };
   const pair = await Pair.inSync(options);
   await overwrite(pair, 1);
   await pair.untilEqual();

@@ -32,7 +32,7 @@ export function readSources(folder: string): SourceFile[] {
 function readSource(file: string): SourceFile {
   const text = readFileSync(file, "utf8");
   const path = relative(projectRoot, file).split(sep).join("/");
-  return { path, text, lines: text.split("\n"), code: withoutComments(text) };
+  return { path, text, lines: text.replace(/\n$/, "").split("\n"), code: withoutComments(text) };
 }
 
 function withoutComments(text: string): string {
