@@ -126,6 +126,7 @@ function completeVolume(name: string, shape: VolumeShape, folder: string): Volum
       log: shape.log.map(at),
       logBytes: shape.logSize,
       cpIntervalMs: shape.cpInterval,
+      ...(shape.cpDirtySize === undefined ? {} : { cpDirtyBytes: shape.cpDirtySize }),
     },
     role: shape.role,
     mirror: mirror === undefined ? null : { ...mirror, volume: mirror.volume ?? name },

@@ -104,6 +104,7 @@ export const volumeSchema = strict({
   log: paths,
   logSize: v.optional(size, DEFAULT_LOG_BYTES),
   cpInterval: v.optional(duration, DEFAULT_CP_INTERVAL_MS),
+  cpDirtySize: v.optional(size),
   writeTimeout: v.optional(duration, DEFAULT_WRITE_TIMEOUT_MS),
   role: v.optional(reader('"source" or "mirror"', readOneOf("source", "mirror")), "source"),
   mirror: v.optional(mirrorSchema),

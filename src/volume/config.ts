@@ -30,6 +30,8 @@ export interface VolumeConfig {
   readonly logBytes: number;
   /** A dirty volume makes a CP after so long. Default 10,000. */
   readonly cpIntervalMs?: number;
+  /** So many bytes in changed blocks make a CP, however small the part of the log is that they take. Default: none. */
+  readonly cpDirtyBytes?: number;
   /** Memory for entries on their way. Default 8 MiB. */
   readonly ringBytes?: number;
   /** Memory for map nodes. Default 16 MiB. */

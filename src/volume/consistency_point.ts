@@ -49,6 +49,7 @@ export class CpRunner {
     this.#progress.wakeAll();
     if (!this.#isEnabled || this.#core.failure) return;
     this.#startTimer();
+    this.#sealIfDirty();
     this.#isWanted = true;
     this.#running ??= this.#run();
   }
@@ -138,6 +139,13 @@ export class CpRunner {
       if (this.#core.gate === "open") this.#core.seal();
       this.#startTimer();
     });
+  }
+
+  /** Enough has changed since the last seal. If the next half is not free, CPs are on their way. */
+  #sealIfDirty(): void {
+    const { halves, config, gate } = this.#core;
+    const { cpDirtyBytes = Number.POSITIVE_INFINITY } = config;
+    if (gate === "open" && halves.active.index.count * BLOCK_BYTES >= cpDirtyBytes) this.#core.seal();
   }
 
   #stopTimer(): void {

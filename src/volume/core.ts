@@ -163,6 +163,7 @@ export class VolumeCore {
     }
     const { acknowledged } = this.pending;
     this.#settleFlushes(({ sequence }) => sequence <= acknowledged, null);
+    if (this.config.cpDirtyBytes !== undefined) this.onWork();
     this.#release();
   }
 

@@ -87,19 +87,24 @@ test("both sides restart in peace and go on", async () => {
   await pair.close();
 });
 
-test("the wire carries at most 1.05 bytes for each written byte at depth 1", async () => {
-  const pair = await Pair.inSync();
-  const before = pair.relationship.status().wire;
-  const count = 400;
-  for (let lba = 0; lba < count; lba++) await pair.write(lba, 7);
-  await pair.consistencyPoint();
-  await pair.untilEqual();
-  const after = pair.relationship.status().wire;
-  const bytes = after.sentBytes - before.sentBytes + after.receivedBytes - before.receivedBytes;
-  const ratio = bytes / (count * BLOCK_BYTES);
-  assert.ok(ratio <= 1.05, `ratio ${ratio}`);
-  assert.ok(ratio > 1.0, `ratio ${ratio}`);
-  await pair.close();
-});
+for (const { blocks, count } of [
+  { blocks: 1, count: 400 },
+  { blocks: 16, count: 60 },
+  { blocks: 256, count: 12 },
+]) {
+  test(`the wire carries at most 1.05 bytes for each byte of writes of ${4 * blocks} KiB, depth 1`, async () => {
+    const pair = await Pair.inSync();
+    const before = pair.relationship.status().wire;
+    for (let i = 0; i < count; i++) await pair.write((i * blocks) % BLOCKS, 7, blocks);
+    await pair.consistencyPoint();
+    await pair.untilEqual();
+    const after = pair.relationship.status().wire;
+    const bytes = after.sentBytes - before.sentBytes + after.receivedBytes - before.receivedBytes;
+    const ratio = bytes / (count * blocks * BLOCK_BYTES);
+    assert.ok(ratio <= 1.05, `ratio ${ratio}`);
+    assert.ok(ratio > 1.0, `ratio ${ratio}`);
+    await pair.close();
+  });
+}
 
 test.run();

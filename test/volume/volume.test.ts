@@ -1,6 +1,7 @@
 // A lone volume against a model: random operations, reopening, long overwriting, trims.
 import { BLOCK_BYTES } from "../../assembly/format.ts";
 import { assert, suite } from "../support/harness.ts";
+import { ManualClock, settle } from "../support/manual_clock.ts";
 import { MemoryStorage } from "../support/memory_storage.ts";
 import {
   content,
@@ -121,6 +122,31 @@ test("a trim of the whole volume gives the space back", async () => {
     );
     assert.equal(volume.rootHash, new Uint8Array(16));
   }
+  await volume.close();
+});
+
+test("a CP is made by time, by dirty bytes, and when a half of the log is full", async () => {
+  const storage = new MemoryStorage();
+  const config = smallConfig({ cpDirtyBytes: 40 * BLOCK_BYTES, cpIntervalMs: 5_000 });
+  await makeVolume(storage, config);
+  const clock = new ManualClock();
+  const volume = await openVolume(storage, config, {}, clock);
+  const write = (lba: number) => volume.write(lba * BLOCK_BYTES, content(lba, 1));
+  await write(1);
+  await clock.advance(4_000);
+  assert.is(volume.cp, 0);
+  await clock.advance(1_500);
+  await settle(5_000);
+  assert.is(volume.cp, 1, "by time");
+  for (let i = 0; i < 100; i++) await write(i % 39);
+  await settle(5_000);
+  assert.is(volume.cp, 1, "39 blocks are dirty, however often they were written");
+  await write(39);
+  await settle(5_000);
+  assert.is(volume.cp, 2, "by dirty bytes");
+  for (let i = 0; i < 300; i++) await write(i % 30);
+  await settle(5_000);
+  assert.is(volume.cp, 3, "by the log: a half holds 228 such entries");
   await volume.close();
 });
 
