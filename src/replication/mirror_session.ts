@@ -107,11 +107,6 @@ export class MirrorSession {
     return this.#link.remote;
   }
 
-  /** The source is known and has the volume. */
-  get isAttached(): boolean {
-    return this.#volume !== null;
-  }
-
   get isClosed(): boolean {
     return this.#isClosed();
   }

@@ -38,10 +38,6 @@ export class DirtyIndex {
     return this.#count === 0 && this.#trims.length === 0;
   }
 
-  get bytes(): number {
-    return this.#slots * 40 + this.#trims.length * 64;
-  }
-
   get hasTrims(): boolean {
     return this.#trims.length > 0;
   }

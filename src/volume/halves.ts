@@ -58,10 +58,6 @@ export class Halves {
     return this.#halves.some((half) => !half.isCommitted && half.index.hasTrims);
   }
 
-  get bytes(): number {
-    return this.#halves.reduce((sum, half) => sum + half.index.bytes, 0);
-  }
-
   /** A seal was appended: what follows belongs to the next half. */
   seal(seal: LogPosition): HalfIndex {
     const half = this.active;

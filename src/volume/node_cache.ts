@@ -17,10 +17,6 @@ export class NodeCache {
     this.#nodesMax = Math.max(16, Math.floor(capacityBytes / BLOCK_BYTES));
   }
 
-  get bytes(): number {
-    return this.#nodes.size * BLOCK_BYTES;
-  }
-
   get(place: number, hash: Uint32Array, hashAt: number): Uint32Array | null {
     const node = this.#nodes.get(place);
     if (node === undefined || !hashEquals(node.hash, 0, hash, hashAt)) return null;

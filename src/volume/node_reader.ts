@@ -20,10 +20,6 @@ export class NodeReader {
     this.#cache = cache;
   }
 
-  get cachedBytes(): number {
-    return this.#cache.bytes;
-  }
-
   cached(place: number, hash: Uint32Array, hashAt: number): Uint32Array | null {
     return this.#cache.get(place, hash, hashAt);
   }

@@ -379,12 +379,6 @@ export class Store {
     return this.table.live;
   }
 
-  /** Blocks that all segments can hold in their present or next geometry, summaries not counted. */
-  capacityBlocks(): number {
-    const { dataUnits, segmentCount, segmentStripes } = this.#keeper.current;
-    return segmentCount * segmentStripes * dataUnits;
-  }
-
   async close(): Promise<void> {
     await this.raid.close();
     await Promise.all(this.#options.disks.map((disk) => disk?.close()));
