@@ -102,12 +102,15 @@ export class ByteReader {
   }
 
   words(count: number): Uint32Array {
-    return Uint32Array.from({ length: count }, () => this.u32());
+    const words = new Uint32Array(count);
+    for (let i = 0; i < count; i++) words[i] = this.u32();
+    return words;
   }
 
   expectZeros(): void {
-    for (let i = this.#at; i < this.#bytes.length; i++) {
-      if (this.#bytes[i] !== 0) throw new MirrorvolError("ERR_FORMAT", `reserved byte ${i} is not zero`);
+    const bytes = this.#bytes;
+    for (let i = this.#at; i < bytes.length; i++) {
+      if (bytes[i] !== 0) throw new MirrorvolError("ERR_FORMAT", `reserved byte ${i} is not zero`);
     }
   }
 

@@ -142,7 +142,7 @@ export class SegmentTable {
 
   async #loadFrom(disk: Disk, commit: number): Promise<void> {
     const pages = this.#validSlot.length;
-    const piece = new Uint8Array(64 * 2 * BLOCK_BYTES);
+    const piece = new Uint8Array(Math.min(64, pages) * 2 * BLOCK_BYTES);
     for (let page = 0; page < pages; page += 64) {
       const count = Math.min(64, pages - page);
       const bytes = piece.subarray(0, count * 2 * BLOCK_BYTES);
