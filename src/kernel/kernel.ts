@@ -65,6 +65,8 @@ interface Exports extends Record<string, unknown> {
 export interface KernelOptions {
   /** The whole memory, rounded up to 64 KiB. Never grows. Default 64 MiB. */
   memoryBytes?: number;
+  /** A memory to use instead of a new one. Nobody else may: what is in it is overwritten. */
+  memory?: WebAssembly.Memory;
 }
 
 export class Kernel {
@@ -78,13 +80,15 @@ export class Kernel {
 
   static async create(options: KernelOptions = {}): Promise<Kernel> {
     const memory = createMemory(options);
-    const module = await instantiate<Exports>(decodeModule(), importsFor(memory));
+    compiled ??= await WebAssembly.compile(decodeModule());
+    const module = await instantiate<Exports>(compiled, importsFor(memory));
     return new Kernel(memory, module.exports);
   }
 
   static createSync(options: KernelOptions = {}): Kernel {
     const memory = createMemory(options);
-    return new Kernel(memory, instantiateSync<Exports>(decodeModule(), importsFor(memory)).exports);
+    compiled ??= new WebAssembly.Module(decodeModule());
+    return new Kernel(memory, instantiateSync<Exports>(compiled, importsFor(memory)).exports);
   }
 
   private constructor(memory: WebAssembly.Memory, wasm: ASUtil & Exports) {
@@ -227,6 +231,7 @@ export class Kernel {
 }
 
 function createMemory(options: KernelOptions): WebAssembly.Memory {
+  if (options.memory) return options.memory;
   const memoryBytes = options.memoryBytes ?? MEMORY_BYTES;
   const pages = Math.ceil(memoryBytes / WASM_PAGE_BYTES);
   assert(pages >= 2 && pages <= 65_536, `kernel: a memory of ${memoryBytes} bytes cannot be made`);
@@ -240,6 +245,9 @@ function importsFor(memory: WebAssembly.Memory) {
   };
   return { env: { memory }, promise: { fail } };
 }
+
+/** Compiled once a process; it holds no state. */
+let compiled: WebAssembly.Module | undefined;
 
 function decodeModule(): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(atob(WASM_BASE64), (character) => character.charCodeAt(0));

@@ -84,7 +84,8 @@ export class MemoryDisk implements Disk {
   }
 }
 
-function assertDisjoint(path: string, batch: readonly DiskOperation[]): void {
+/** Operations of one batch may run in any order, so those that overlap are a mistake. */
+export function assertDisjoint(path: string, batch: readonly DiskOperation[]): void {
   const sorted = [...batch].sort((left, right) => left.offset - right.offset);
   let end = Number.NEGATIVE_INFINITY;
   let isAnyWrite = false;

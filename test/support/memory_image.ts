@@ -1,8 +1,8 @@
-// What a simulated disk holds: a sparse array of bytes in pages of 64 KiB. Pages nobody wrote read as zeros
+// What a simulated disk holds: a sparse array of bytes in pages of 8 KiB. Pages nobody wrote read as zeros
 // and cost nothing, so a disk of many terabytes is fine. `fork` makes a second image that shares every page;
 // whoever writes to a shared page copies it first.
 
-export const PAGE_BYTES = 64 * 1024;
+export const PAGE_BYTES = 8 * 1024;
 
 export class SparseImage {
   #pages: Map<number, Uint8Array>;

@@ -15,7 +15,7 @@
 import type { ByteStream, Streams } from "../../src/io/stream.ts";
 import type { Connection, Listener, Transport } from "../../src/io/transport.ts";
 import { MirrorvolError } from "../../src/kernel/errors.ts";
-import { MemoryChannel } from "./memory_channel.ts";
+import { MemoryChannel, type Schedule } from "./memory_channel.ts";
 import { MemoryConnection, MemoryStream } from "./memory_connection.ts";
 
 /** A connection or a stream, seen from outside. */
@@ -44,10 +44,13 @@ export class MemoryNetwork {
   readonly #listeners = new Map<string, Accept>();
   readonly #steps: (() => void)[] = [];
   readonly #isManual: boolean;
+  readonly #scheduleOutside: Schedule | null;
   #nextPort = FIRST_PORT;
 
-  constructor(options: { readonly isManual?: boolean } = {}) {
+  /** `schedule`: who runs the steps instead, in whatever order between connections. */
+  constructor(options: { readonly isManual?: boolean; readonly schedule?: Schedule } = {}) {
     this.#isManual = options.isManual === true;
+    this.#scheduleOutside = options.schedule ?? null;
     this.transport = {
       connect: async (url, { signal } = {}) => this.#connect(url, signal),
       listen: async (address, onConnection) => this.#listen(address, false, onConnection as never),
@@ -74,6 +77,7 @@ export class MemoryNetwork {
   }
 
   readonly #schedule = (step: () => void): void => {
+    if (this.#scheduleOutside !== null) return this.#scheduleOutside(step);
     this.#steps.push(step);
     if (!this.#isManual) queueMicrotask(() => this.#steps.shift()!());
   };
