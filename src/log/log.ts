@@ -53,7 +53,6 @@ interface Place {
 }
 
 export class Log {
-  readonly recovery: Recovery;
   readonly #options: LogOptions;
   readonly #copies: LogCopies;
   readonly #halves: HalfRow;
@@ -62,6 +61,7 @@ export class Log {
   readonly #writer: LogWriter;
   readonly #reader: LogReader;
   readonly #encoder: EntryEncoder;
+  #recovery: Recovery;
   /** What the mirror is known to have synced; entries say how far it is behind. Infinity: there is none that counts. */
   mirrorDurable = Number.POSITIVE_INFINITY;
   /** An append was refused since the last onSpace. */
@@ -96,7 +96,7 @@ export class Log {
     ringView: Uint8Array,
   ) {
     const { tail, stale, recovery } = recovered;
-    this.recovery = recovery;
+    this.#recovery = recovery;
     this.#options = options;
     this.#copies = copies;
     this.#halves = new HalfRow(copies.halfBytes, recovered.halves);
@@ -122,6 +122,11 @@ export class Log {
       durable: () => this.#writer.durable,
       onFreed: () => this.#offerSpace(),
     });
+  }
+
+  /** What was found when the log was opened. What was given up since, or lay before a reset, is required no more. */
+  get recovery(): Recovery {
+    return this.#recovery;
   }
 
   /** The last entry that was appended. */
@@ -222,6 +227,7 @@ export class Log {
   async giveUpLost(): Promise<void> {
     this.#assertUsable();
     await this.#writer.giveUpLost();
+    this.#requireNothingBehind(this.tail.sequence);
   }
 
   releaseThrough(sequence: number): void {
@@ -295,6 +301,11 @@ export class Log {
     this.#writer.restart(position.sequence);
     this.#encoder.goTo(position);
     this.generation = generation;
+    this.#requireNothingBehind(position.sequence);
+  }
+
+  #requireNothingBehind(sequence: number): void {
+    this.#recovery = { ...this.#recovery, requiredThrough: sequence };
   }
 
   async #close(): Promise<void> {

@@ -22,6 +22,7 @@ import { ENTRY_BYTES_MAX } from "./entry_codec.ts";
 import { FileWindow } from "./file_window.ts";
 import type { LogHalf } from "./half.ts";
 import type { HalfHeader } from "./half_header.ts";
+import { Lineage } from "./lineage.ts";
 import { eraseStale, LogScan, type StalePlace } from "./scan.ts";
 import type { Generation, LogPosition, LogStart, Recovery } from "./types.ts";
 import { ChainWalk } from "./walk.ts";
@@ -57,13 +58,16 @@ async function recoverThrough(
   windows: readonly FileWindow[],
 ): Promise<Recovered> {
   const headers = copies.current.flatMap((copy) => copy.headers.filter(isUsed));
-  const walk = new ChainWalk(kernel, copies, windows, start.applied);
+  const { applied } = start;
+  const lineage = new Lineage(start.history ?? []);
+  const walk = new ChainWalk({ kernel, copies, windows, applied, lineage });
   const halves = await walk.run(await findStart(headers, walk, start));
   const tail = walk.tail;
   await repairHeaders(copies, halves, start.generation);
   for (const window of windows) window.forget();
   const known = knownGenerations(headers, walk.generations);
-  const scan = new LogScan(kernel, copies, tail.sequence, start, known);
+  const tailSequence = tail.sequence;
+  const scan = new LogScan({ kernel, copies, tailSequence, start, known, lineage });
   const { durableThrough, stale } = await scan.run(windows, halves);
   const claimed = walk.isEndUnreadable ? Math.max(durableThrough, tail.sequence + 1) : durableThrough;
   const requiredThrough = Math.max(claimed, tail.sequence);

@@ -9,7 +9,7 @@
 //
 // Payload is never taken for entries: the chain's part of a half is left out, and the payload of a valid
 // entry is skipped. A torn entry may still show a piece of a client's data that is a log of its own (a volume
-// within a volume), so evidence counts only in a generation of ours.
+// within a volume), so evidence counts only in a generation of ours, and only for what that one covers.
 
 import { ENTRY_MAGIC, ENTRY_MAGIC_AT, LOG_ENTRIES_OFFSET, SECTOR_BYTES } from "../../assembly/format.ts";
 import type { Kernel } from "../kernel/kernel.ts";
@@ -18,6 +18,7 @@ import { type EntryHeader, isPayloadThere, paddedBytes, readHeader } from "./ent
 import type { FileWindow } from "./file_window.ts";
 import type { LogHalf } from "./half.ts";
 import { UNUSED } from "./half_header.ts";
+import type { Lineage } from "./lineage.ts";
 import type { Generation, LogStart } from "./types.ts";
 
 /** A sector to erase in one copy; at offset 0 it is a half's header. */
@@ -33,6 +34,17 @@ export interface ScanResult {
   readonly stale: StalePlace[];
 }
 
+export interface ScanOptions {
+  readonly kernel: Kernel;
+  readonly copies: LogCopies;
+  readonly tailSequence: number;
+  /** Its generation is the newest that there can be. */
+  readonly start: LogStart;
+  /** Those that the log is known to hold. */
+  readonly known: ReadonlyMap<string, Generation>;
+  readonly lineage: Lineage;
+}
+
 export class LogScan {
   readonly #kernel: Kernel;
   readonly #copies: LogCopies;
@@ -40,23 +52,18 @@ export class LogScan {
   readonly #generation: Generation;
   readonly #isMirror: boolean;
   readonly #known: ReadonlyMap<string, Generation>;
+  readonly #lineage: Lineage;
   readonly #stale: StalePlace[] = [];
   #durableThrough = 0;
 
-  /** `start.generation` is the newest that there can be, `known` are those that the log is known to hold. */
-  constructor(
-    kernel: Kernel,
-    copies: LogCopies,
-    tailSequence: number,
-    start: LogStart,
-    known: ReadonlyMap<string, Generation>,
-  ) {
+  constructor({ kernel, copies, tailSequence, start, known, lineage }: ScanOptions) {
     this.#kernel = kernel;
     this.#copies = copies;
     this.#tailSequence = tailSequence;
     this.#generation = start.generation;
     this.#isMirror = start.isMirror ?? false;
     this.#known = known;
+    this.#lineage = lineage;
   }
 
   async run(windows: readonly FileWindow[], halves: readonly LogHalf[]): Promise<ScanResult> {
@@ -81,7 +88,7 @@ export class LogScan {
     if (isLive || header.startSequence <= this.#tailSequence) return;
     // In a half that holds entries of the chain it has been replaced already.
     if (half === undefined || half.isEmpty) this.#stale.push({ copy, slot, offset: 0 });
-    if (this.#isOurs(header.generation)) this.#claim(header.startSequence - 1);
+    this.#claim(header.generation, header.startSequence - 1);
   }
 
   async #scanFile(window: FileWindow, slot: number, from: number): Promise<void> {
@@ -111,14 +118,15 @@ export class LogScan {
 
   #visit(header: EntryHeader, place: StalePlace): void {
     if (header.sequence > this.#tailSequence) this.#stale.push(place);
-    if (this.#isOurs({ number: header.generation, id: header.generationId })) {
-      // What the source had synced is no promise of the mirror's disk; what the mirror had confirmed is.
-      this.#claim(header.durableThrough - (this.#isMirror ? header.mirrorLag : 0));
-    }
+    // What the source had synced is no promise of the mirror's disk; what the mirror had confirmed is.
+    const durableThrough = header.durableThrough - (this.#isMirror ? header.mirrorLag : 0);
+    this.#claim({ number: header.generation, id: header.generationId }, durableThrough);
   }
 
-  #claim(sequence: number): void {
-    this.#durableThrough = Math.max(this.#durableThrough, sequence);
+  #claim(by: Generation, sequence: number): void {
+    if (!this.#isOurs(by)) return;
+    const covered = Math.min(sequence, this.#lineage.endOf(by.number));
+    this.#durableThrough = Math.max(this.#durableThrough, covered);
   }
 
   #isOurs(generation: Generation): boolean {

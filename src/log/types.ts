@@ -2,6 +2,7 @@
 
 import type { Storage } from "../io/disk.ts";
 import type { Kernel } from "../kernel/kernel.ts";
+import type { GenerationStart } from "./lineage.ts";
 
 /** An entry's sequence and its header's checksum, which its successor names. Before the first entry: 0 and 0n. */
 export interface LogPosition {
@@ -60,6 +61,8 @@ export interface LogStart {
   /** The half that ended at `applied`, if the owner knows it. */
   readonly appliedHalf?: number;
   readonly generation: Generation;
+  /** Where each generation began, oldest first, as far as the owner knows. Default: nothing was left behind. */
+  readonly history?: readonly GenerationStart[];
   /** The entries were encoded by a source and adopted: what they say of durability is its own, not this log's. */
   readonly isMirror?: boolean;
   /** By copy, from the superblock; a copy that is not trusted is never touched. Default: all. */

@@ -3,7 +3,7 @@
 //
 // An entry is taken only where it must lie, with the sequence that comes next, and when it names the checksum
 // of the entry before it. So nothing of an older use of a file, and nothing that was cut off and replaced,
-// can be taken. Headers of halves are not needed to walk: the chain says more than they do.
+// can be taken; nor an entry of a generation that had ended before it (lineage.ts). Headers of halves are not needed to walk: the chain says more than they do.
 
 import { ENTRY_KIND_SEAL, LOG_ENTRIES_OFFSET, LOG_HALF_COUNT, SECTOR_BYTES } from "../../assembly/format.ts";
 import { MirrorvolError } from "../kernel/errors.ts";
@@ -24,7 +24,16 @@ import {
 } from "./entry_codec.ts";
 import type { FileWindow } from "./file_window.ts";
 import { LogHalf } from "./half.ts";
+import type { Lineage } from "./lineage.ts";
 import type { Generation, LogPosition } from "./types.ts";
+
+export interface WalkOptions {
+  readonly kernel: Kernel;
+  readonly copies: LogCopies;
+  readonly windows: readonly FileWindow[];
+  readonly applied: LogPosition;
+  readonly lineage: Lineage;
+}
 
 export class ChainWalk {
   /** Entries that were written to a copy that lacked them, a copy at a time. */
@@ -35,13 +44,15 @@ export class ChainWalk {
   readonly #kernel: Kernel;
   readonly #copies: LogCopies;
   readonly #windows: readonly FileWindow[];
+  readonly #lineage: Lineage;
   readonly #chain: Checksum;
   #sequence: number;
 
-  constructor(kernel: Kernel, copies: LogCopies, windows: readonly FileWindow[], applied: LogPosition) {
+  constructor({ kernel, copies, windows, applied, lineage }: WalkOptions) {
     this.#kernel = kernel;
     this.#copies = copies;
     this.#windows = windows;
+    this.#lineage = lineage;
     this.#chain = checksumOf(applied.chain);
     this.#sequence = applied.sequence;
   }
@@ -109,6 +120,7 @@ export class ChainWalk {
     await window.seek(slot, offset, SECTOR_BYTES);
     const header = readHeader(this.#kernel, window.at(offset), window.roomAt(slot, offset));
     if (header === null || header.sequence !== this.#sequence + 1) return null;
+    if (header.sequence > this.#lineage.endOf(header.generation)) return null;
     if (!isPrevious(this.#kernel.view, window.at(offset), this.#chain)) return null;
     const bytes = paddedBytes(header.payloadBytes);
     const reserved = header.kind === ENTRY_KIND_SEAL ? 0 : SEAL_BYTES;

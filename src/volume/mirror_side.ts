@@ -95,7 +95,8 @@ export class MirrorSide {
     });
     if (result === "mismatch") return result;
     const newest = history[history.length - 1]!;
-    // A crash before the reset is harmless: entries of the old log do not chain to the image's seal.
+    // A crash before the end of the reset is harmless: entries of the old log go on from the image's seal, or do not
+    // chain to it, or belong to a generation that the history says had ended before them.
     await core.log.reset(remote.seal, { number: newest.number, id: newest.id });
     this.#goTo(remote.cp, remote.seal.sequence);
     core.emit("imageadopted", { cp: remote.cp, sequence: remote.seal.sequence });

@@ -145,6 +145,7 @@ async function openLog(core: VolumeCore, { config, emit }: OpenParts): Promise<(
     ringBytes: config.ringBytes ?? RING_BYTES,
     applied: { sequence: appliedSequence, chain: appliedChain },
     generation: { number: newest.number, id: newest.id },
+    history,
     trustedCopies: logCopies,
     isMirror: store.superblock.role === "mirror",
     onDurable: (sequence) => core.locallyDurable(sequence),
