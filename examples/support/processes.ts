@@ -47,9 +47,12 @@ export class NodeProcess {
   readonly finished: Promise<Finished>;
   #isOver = false;
 
-  /** Resolves with the ready line; rejects with what the node said if it ends before. */
-  static async serve(configFile: string): Promise<NodeProcess> {
-    const child = start(["serve", "--config", configFile]);
+  /**
+   * Resolves with the ready line; rejects with what the node said if it ends before. `under` is a program with its
+   * arguments that runs the node in its place, such as `env` or `timeout`.
+   */
+  static async serve(configFile: string, under: readonly string[] = []): Promise<NodeProcess> {
+    const child = start(["serve", "--config", configFile], under);
     const { finished, firstLine } = collect(child);
     const line = await Promise.race([firstLine, finished]);
     if (typeof line !== "string") {
@@ -86,9 +89,10 @@ export class NodeProcess {
   }
 }
 
-function start(args: readonly string[]): ChildProcess {
+function start(args: readonly string[], under: readonly string[] = []): ChildProcess {
+  const [program, ...rest] = [...under, process.execPath, ...runtimeArgs, ...args];
   // A group of its own, so that Ctrl-C reaches us alone and we decide what ends when.
-  const child = spawn(process.execPath, [...runtimeArgs, ...args], {
+  const child = spawn(program!, rest, {
     stdio: ["ignore", "pipe", "pipe"],
     detached: true,
   });

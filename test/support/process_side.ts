@@ -13,6 +13,9 @@ import { run } from "./process_programs.ts";
 export const VOLUME = "disk";
 export const MIB = 1 << 20;
 
+/** The shell becomes the node; what it left in the background kills it, by the id that both have. */
+const KILL_LATER = '(sleep "$0"; kill -9 $$) & exec "$@"';
+
 export interface SideOptions {
   readonly sizeBytes: number;
   readonly memberCount: number;
@@ -27,6 +30,8 @@ export class ProcessSide {
   readonly folder: string;
   readonly config: string;
   readonly members: readonly string[];
+  /** The prefix of each copy. */
+  readonly logs: readonly string[];
   readonly #options: SideOptions;
   #process: NodeProcess | null = null;
 
@@ -44,8 +49,8 @@ export class ProcessSide {
   /** The same volume once more, in a folder of its own: cheaper than making one. The other must not run. */
   static async copyOf(other: ProcessSide): Promise<ProcessSide> {
     const side = new ProcessSide(other.#options);
-    const files = readdirSync(other.folder).filter((name) => /^(member|log)/.test(name));
-    await run("cp", "--sparse=auto", ...files.map((name) => join(other.folder, name)), side.folder);
+    const files = volumeFiles(other.folder).map((name) => join(other.folder, name));
+    await run("cp", "--sparse=auto", ...files, side.folder);
     return side;
   }
 
@@ -53,26 +58,32 @@ export class ProcessSide {
     this.folder = mkdtempSync(join(tmpdir(), "mirrorvol-system-"));
     this.config = join(this.folder, "node.json");
     this.members = Array.from({ length: options.memberCount }, (_, at) => join(this.folder, `member${at}`));
+    this.logs = ["log-a", "log-b"].map((name) => join(this.folder, name));
     this.#options = options;
     this.configure({});
   }
 
-  /** Writes the configuration file, with these keys of the node over the ones that it was made with. */
-  configure(node: object): void {
+  /** Writes the configuration file, with these keys of node and volume over the ones that it was made with. */
+  configure(node: object, changes: object = {}): void {
     const { sizeBytes, parity } = this.#options;
-    const log = [join(this.folder, "log-a"), join(this.folder, "log-b")];
     const common = {
       size: sizeBytes,
       members: this.members,
       parity,
-      log,
+      log: this.logs,
       logSize: "8MiB",
       cpInterval: "500ms",
     };
-    const volume = { ...common, ...this.#options.volume };
+    const volume = { ...common, ...this.#options.volume, ...changes };
     const listeners = { nbd: "127.0.0.1:0", http: "127.0.0.1:0" };
     const config = { ...listeners, ...this.#options.node, ...node, volumes: { [VOLUME]: volume } };
     writeFileSync(this.config, JSON.stringify(config, null, 2));
+  }
+
+  /** A blank volume in place of the one that there was. */
+  async createAnew(): Promise<void> {
+    for (const name of volumeFiles(this.folder)) rmSync(join(this.folder, name));
+    await mirrorvol("create", "--config", this.config);
   }
 
   /** The running node. */
@@ -81,10 +92,25 @@ export class ProcessSide {
     return this.#process;
   }
 
-  /** Resolves when the node is ready. */
-  async start(): Promise<void> {
+  /** Resolves when the node is ready. `under`: a program with its arguments that runs it, such as `strace`. */
+  async start(under: readonly string[] = []): Promise<void> {
     if (this.#process !== null) throw new Error("the node runs already");
-    this.#process = await NodeProcess.serve(this.config);
+    this.#process = await NodeProcess.serve(this.config, under);
+  }
+
+  get isRunning(): boolean {
+    return this.#process !== null;
+  }
+
+  /** Begins to start, and is killed after that time: while it opens its volume, or soon after. */
+  async startAndKill(afterMs: number): Promise<void> {
+    const under = ["sh", "-c", KILL_LATER, `${afterMs / 1000}`];
+    try {
+      const started = await NodeProcess.serve(this.config, under);
+      await started.finished;
+    } catch (error) {
+      if (!/ended with null/.test((error as Error).message)) throw error;
+    }
   }
 
   /** SIGKILL. */
@@ -128,4 +154,8 @@ export class ProcessSide {
     this.#process = null;
     rmSync(this.folder, { recursive: true, force: true });
   }
+}
+
+function volumeFiles(folder: string): string[] {
+  return readdirSync(folder).filter((name) => /^(member|log)/.test(name));
 }
