@@ -21,6 +21,12 @@ export interface EntryTakerOptions {
   readonly onExhausted: () => void;
 }
 
+/** What a mirror tells its source then. */
+export const LOG_IS_FULL = {
+  code: "ERR_MIRROR_LOG_FULL",
+  text: "every half of the mirror's log waits for its consistency point",
+};
+
 const NOTHING = new Uint8Array(0);
 
 export class EntryTaker {

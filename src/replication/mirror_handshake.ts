@@ -80,10 +80,11 @@ async function refuseAsSource(
   return null;
 }
 
-/** The source's history must be ours, or go on where ours ends. */
+/** The source's history must be ours, or go on where ours ends, behind all that we have. */
 export function checkHistory(volume: ReplicatedVolume, theirs: readonly GenerationRecord[]): void {
   if (!isHistory(theirs)) throw wireFault("the source's history has gaps");
   const relation = compareHistories(volume.persisted.history, theirs);
-  if (relation.kind === "equal" || relation.kind === "older") return;
+  if (relation.kind === "equal") return;
+  if (relation.kind === "older" && relation.next.startSequence >= volume.log.tail.sequence) return;
   throw new MirrorvolError("ERR_GENERATION", "the source's history does not go on where the mirror's ends");
 }

@@ -18,13 +18,14 @@ import { MirrorvolError } from "../kernel/errors.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { CpReceiver, cpBounds } from "./cp_receiver.ts";
 import { streamEntries } from "./entry_stream.ts";
-import { EntryTaker } from "./entry_taker.ts";
+import { EntryTaker, LOG_IS_FULL } from "./entry_taker.ts";
 import { wireFault } from "./fields.ts";
 import { compareHistories, describeGeneration, newestOf } from "./history.ts";
 import { Link } from "./link.ts";
 import type { BodyOf, Message, MessageName } from "./messages.ts";
 import { admit, checkHistory, MirrorHandshake } from "./mirror_handshake.ts";
 import { appliedSequence, describeMirror, sizeBlocksOf } from "./mirror_state.ts";
+import { checkOverwrite } from "./overwrite.ts";
 import type { Generation, GenerationRecord, ReplicatedVolume } from "./port.ts";
 import { LinkImage, RemoteReader } from "./remote_image.ts";
 
@@ -55,11 +56,6 @@ const ALLOWED: Record<Phase, readonly MessageName[]> = {
 /** Before a source has said who it is. */
 export const HANDSHAKE_TIMEOUT_MS = 10_000;
 
-const LOG_IS_FULL = {
-  code: "ERR_MIRROR_LOG_FULL",
-  text: "every half of the mirror's log waits for its consistency point",
-};
-
 export class MirrorSession {
   readonly #options: SessionOptions;
   readonly #link: Link;
@@ -72,6 +68,8 @@ export class MirrorSession {
   #receiver: CpReceiver | null = null;
   #taker: EntryTaker | null = null;
   #wantsReceived = false;
+  /** Up to where the source has what we have; Infinity: it has all of it. */
+  #sourceTail = 0;
   #isSynced = false;
   /** Ends when the last request to record that we are in sync has. */
   #recording = Promise.resolve();
@@ -207,6 +205,7 @@ export class MirrorSession {
 
   async #takeOver(volume: ReplicatedVolume, source: BodyOf<"sourceState">): Promise<void> {
     this.#volume = volume;
+    this.#sourceTail = source.tail.sequence;
     const ours = newestOf(volume.persisted.history);
     this.#link.generation = { number: ours.number, id: ours.id };
     // It was told, and must be known to a promotion, whatever comes of this session.
@@ -238,6 +237,7 @@ export class MirrorSession {
     this.#phase = "adopting";
     await streamEntries({ link: this.#link, log, from: after.sequence + 1, through, onSent: () => {} });
     this.#phase = "idle";
+    this.#sourceTail = through;
     this.#link.send("adopted", { through });
   }
 
@@ -253,6 +253,7 @@ export class MirrorSession {
     checkHistory(volume, history);
     await this.#record(volume, history, inSync ? volume.persisted.inSync : false);
     if (this.#isClosed()) return;
+    this.#sourceTail = Number.POSITIVE_INFINITY;
     this.#wantsReceived = wantsReceived;
     this.#receiver = new CpReceiver({
       volume,
@@ -318,7 +319,8 @@ export class MirrorSession {
     await this.#endForwarding();
     await this.#recording;
     const isBlank = volume.persisted.boundTo === null && volume.log.tail.sequence === 0;
-    if (!isBlank) checkHistory(volume, announced.history);
+    if (!isBlank) await checkOverwrite(volume, this.#sourceTail, announced);
+    this.#sourceTail = Number.POSITIVE_INFINITY;
     // Bound from now on; a volume that has nothing yet takes over the history at once, others with the image.
     await this.#record(volume, isBlank ? announced.history : volume.persisted.history, false);
     const image = new LinkImage(this.#reader, announced, sizeBlocksOf(volume));

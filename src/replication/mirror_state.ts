@@ -38,18 +38,23 @@ export async function appliedSequence(volume: ReplicatedVolume): Promise<number>
 
 /** Everything in the log is durable when this is sent: a source may build on it. */
 export async function describeMirror(volume: ReplicatedVolume): Promise<MirrorState> {
+  const sourceDurableThrough = await knownDurable(volume);
+  return {
+    ...describeSide(volume),
+    boundTo: volume.persisted.boundTo,
+    sourceDurableThrough,
+    seals: volume.sealed.slice(0, SEALS_MAX).map(({ cp, seal }) => ({ cp, sequence: seal.sequence })),
+  };
+}
+
+/** The highest sequence that a mirror knows to have been durable on a source. */
+export async function knownDurable(volume: ReplicatedVolume): Promise<number> {
   await volume.log.whenDurable(volume.log.tail.sequence);
   const applied = await appliedSequence(volume);
   const durableThrough = await lastDurableThrough(volume);
-  const { boundTo } = volume.persisted;
   // A volume that was a source itself made durable whatever it has.
-  const own = boundTo === null ? volume.log.tail.sequence : 0;
-  return {
-    ...describeSide(volume),
-    boundTo,
-    sourceDurableThrough: Math.max(applied, durableThrough, own),
-    seals: volume.sealed.slice(0, SEALS_MAX).map(({ cp, seal }) => ({ cp, sequence: seal.sequence })),
-  };
+  const own = volume.persisted.boundTo === null ? volume.log.tail.sequence : 0;
+  return Math.max(applied, durableThrough, own);
 }
 
 /** Each entry says what its writer had made durable; the last one knows most. */
