@@ -90,6 +90,8 @@ export function extendHistory(
   return [...history, next].slice(-HISTORY_MAX);
 }
 const PATH_BYTES_MAX = 120;
+const TO_TEXT = new TextDecoder();
+const FROM_TEXT = new TextEncoder();
 const FLAG_MIRROR = 1;
 const FLAG_IN_SYNC = 2;
 const FLAG_EVER_IN_SYNC = 4;
@@ -249,12 +251,12 @@ function readMember(input: ByteReader): MemberRecord {
   const length = input.u8();
   const path = input.bytes(PATH_BYTES_MAX);
   if (length > PATH_BYTES_MAX) throw new MirrorvolError("ERR_SUPERBLOCK", "a member's path is too long");
-  return { id, state, path: new TextDecoder().decode(path.subarray(0, length)) };
+  return { id, state, path: TO_TEXT.decode(path.subarray(0, length)) };
 }
 
 /** The end of a path says more than its beginning. */
 function truncateUtf8(text: string, bytesMax: number): Uint8Array {
-  const bytes = new TextEncoder().encode(text);
+  const bytes = FROM_TEXT.encode(text);
   assert(bytesMax > 0, "bytesMax must be positive");
   return bytes.length <= bytesMax ? bytes : bytes.subarray(bytes.length - bytesMax);
 }
