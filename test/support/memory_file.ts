@@ -12,7 +12,7 @@
 // itself. So an older write may survive where a newer one to the same sector does not.
 
 import { SECTOR_BYTES } from "../../assembly/format.ts";
-import { forEachPage, SparseImage } from "./memory_image.ts";
+import { forEachPage, PAGE_BYTES, SparseImage } from "./memory_image.ts";
 import { SeededRandom } from "./memory_random.ts";
 
 export interface UnsyncedWrite {
@@ -91,6 +91,14 @@ export class MemoryFile {
     const count = remaining < 0 ? this.#unsynced.length : remaining;
     for (const write of this.#unsynced.splice(0, count)) this.#durable.write(write.offset, write.data);
     if (this.#unsynced.length === 0) this.#overlay.clear();
+  }
+
+  /** Where something durable was ever written, in pages. */
+  usedRanges(): { readonly offset: number; readonly bytes: number }[] {
+    return this.#durable.pages.map((index) => {
+      const offset = index * PAGE_BYTES;
+      return { offset, bytes: Math.min(PAGE_BYTES, this.bytes - offset) };
+    });
   }
 
   /** Changes what is stored behind everybody's back, durably. */

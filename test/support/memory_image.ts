@@ -17,6 +17,11 @@ export class SparseImage {
     return this.#pages.size;
   }
 
+  /** The pages that were ever written, in order. */
+  get pages(): number[] {
+    return [...this.#pages.keys()].sort((a, b) => a - b);
+  }
+
   page(index: number): Uint8Array | undefined {
     return this.#pages.get(index);
   }
