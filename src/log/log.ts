@@ -43,7 +43,7 @@ export { type CreateLogOptions, createLog, HALF_BYTES_MIN } from "./create.ts";
 export type * from "./types.ts";
 
 const RING_BYTES = 8 * 1024 * 1024;
-const RING_BYTES_MIN = 2 * ENTRY_BYTES_MAX;
+export const RING_BYTES_MIN = 2 * ENTRY_BYTES_MAX;
 
 /** Where the next entry goes. */
 interface Place {

@@ -22,6 +22,7 @@ import { RowLayout, type SegmentGeometry } from "./geometry.ts";
 import { type MemberErrors, Members } from "./members.ts";
 import { Reader, type ReadRequest } from "./reader.ts";
 import { Repair } from "./repair.ts";
+import { auditRows, type RowAuditParts, type UnitFault } from "./row_audit.ts";
 import { checkRow, type RowCheck } from "./row_check.ts";
 import { Run } from "./run.ts";
 import { Scratch } from "./scratch.ts";
@@ -166,6 +167,13 @@ export class RaidGroup {
     return this.#scratch.withReserve((memory) =>
       checkRow({ kernel, members, layout, stripe, memory, dataOffset }),
     );
+  }
+
+  /** Compares every unit of neighbouring rows of one segment with what it should be (row_audit.ts). */
+  auditRows(firstStripe: number, rows: number, isGenuine: RowAuditParts["isGenuine"]): Promise<UnitFault[]> {
+    const layout = this.#layoutOf(this.#segmentOf(firstStripe));
+    const { kernel, dataOffset } = this.#options;
+    return auditRows({ kernel, members: this.#members, layout, dataOffset, isGenuine }, firstStripe, rows);
   }
 
   /** Gives the group's own memory back, when nothing uses it any more. The disks stay open. Idempotent. */

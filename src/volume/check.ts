@@ -1,254 +1,203 @@
-// Checking a whole image: what every commit must leave behind, proved from the members alone.
+// Checking a closed volume, reading only: everything that a commit and the log must leave behind is proved from the
+// files, or what is wrong is named with its place.
 //
-//   - every node and block that the block map and the free list refer to is there and fits its hash;
-//   - no vvbn is referred to twice, and the container map holds exactly those that are referred to;
-//   - no pvbn is referred to twice, and each lies in the written part of a segment in use;
-//   - the live count of every segment is the number of references into it;
-//   - each run's summary describes the blocks that live in it: kind, owner and hash;
-//   - the parity of every written row fits its data.
+//   members     every superblock copy, and that they agree (check_members.ts)
+//   table       every copy of every segment-table page (check_table.ts)
+//   maps        both maps and the free list, hashes up to the root hash, space (check_maps.ts)
+//   rows        every stored block, every summary, all parity (check_rows.ts)
+//   log         every copy, and what it would replay (check_log.ts, log/check.ts)
 //
-// It needs memory in proportion to the blocks in use (a few dozen bytes each): a check is made offline, or of a
-// volume at rest.
-import {
-  CONTAINER_FANOUT,
-  CONTAINER_LEAF_FANOUT,
-  CONTAINER_POINTER_BYTES,
-  RECORD_KIND_CONTAINER,
-  RECORD_KIND_DATA,
-  RECORD_KIND_FREE_LIST,
-  RECORD_KIND_MAP,
-} from "../../assembly/format.ts";
-import { pvbnOf, RowLayout, stripeOf } from "../raid/geometry.ts";
-import { fanoutOf, INNER_WORDS, LEAF_WORDS, LOGICAL, pointerWordsOf, STORED, VVBN } from "./block_map.ts";
-import { readSummary } from "./cleaner.ts";
-import { decodeFreeNode } from "./free_list.ts";
-import type { Store } from "./store.ts";
-import { bytesOf, hashEquals, newNode, readU64, writeU64 } from "./words.ts";
+// A fault is damage or contradiction, also where redundancy still makes up for it. What crashes and lost devices
+// leave behind is a warning: the volume is consistent, though it may have less protection than it was made with.
+//
+// The lock is taken while the check runs, so a volume in use is refused (ERR_LOCKED) and none is opened meanwhile.
+// Memory: about nine bytes for each block in use, and a bit for each block that the members could hold.
+import type { Disk } from "../io/disk.ts";
+import type { World } from "../io/world.ts";
+import { MirrorvolError } from "../kernel/errors.ts";
+import type { Kernel } from "../kernel/kernel.ts";
+import { type Finding, Findings } from "../log/findings.ts";
+import { checkVolumeLog } from "./check_log.ts";
+import { MapCheck } from "./check_maps.ts";
+import { MemberCheck } from "./check_members.ts";
+import { RowsCheck } from "./check_rows.ts";
+import { TableCheck } from "./check_table.ts";
+import type { VolumeConfig } from "./config.ts";
+import { type Assembly, assembleMembers, readCandidate } from "./members.ts";
+import { refuseMisfit } from "./refusals.ts";
+import { Store } from "./store.ts";
+import type { Role } from "./superblock.ts";
+import { toHex } from "./words.ts";
+
+export type { Finding };
+
+/** What the volume is, as far as its superblocks could be read. */
+export interface CheckedVolume {
+  readonly role: Role;
+  readonly generation: number;
+  readonly commit: number;
+  readonly cp: number;
+  readonly rootHash: string;
+  /** The last entry of the log; null when no log can be opened. */
+  readonly sequence: number | null;
+}
 
 export interface CheckReport {
+  readonly name: string;
+  /** Null when there is no superblock to go by. */
+  readonly volume: CheckedVolume | null;
+  /** How much was looked at. */
+  readonly superblocks: number;
+  readonly tablePages: number;
   readonly blocks: number;
   readonly nodes: number;
   readonly rows: number;
-  /** In plain words; empty when everything is right. */
-  readonly faults: readonly string[];
+  readonly entries: number;
+  /** In the order in which they were found; empty when the volume is consistent. The first thousand. */
+  readonly faults: readonly Finding[];
+  readonly warnings: readonly Finding[];
+  readonly faultCount: number;
+  readonly warningCount: number;
 }
 
-interface Reference {
-  readonly kind: number;
-  readonly level: number;
-  /** The vvbn, or the index of a container node. */
-  readonly id: number;
-  readonly hash: Uint32Array;
+export interface CheckOptions {
+  /** How far it is; total is 0 where it is not known yet. */
+  readonly onProgress?: (phase: "members" | "maps" | "rows" | "log", done: number, total: number) => void;
 }
 
-/** Checks the present image of a store that nobody changes meanwhile. */
-export function checkImage(store: Store): Promise<CheckReport> {
-  return new ImageCheck(store).run();
+const CACHE_BYTES = 16 * 1024 * 1024;
+
+/**
+ * Rejects with ERR_LOCKED when the volume is in use, with ERR_CONFIG when the configuration does not fit the volume;
+ * whatever else is wrong is in the report.
+ */
+export function checkVolume(
+  world: World,
+  kernel: Kernel,
+  config: VolumeConfig,
+  options: CheckOptions = {},
+): Promise<CheckReport> {
+  return new VolumeCheck(world, kernel, config, options).run();
 }
 
-class ImageCheck {
-  readonly #store: Store;
-  readonly #faults: string[] = [];
-  /** By vvbn: what the block map or the free list says of it. */
-  readonly #vvbns = new Map<number, Reference>();
-  /** By pvbn: what lies there. */
-  readonly #places = new Map<number, Reference>();
-  #rows = 0;
+type Counts = Pick<CheckReport, "superblocks" | "tablePages" | "blocks" | "nodes" | "rows" | "entries">;
 
-  constructor(store: Store) {
-    this.#store = store;
+class VolumeCheck {
+  readonly #world: World;
+  readonly #kernel: Kernel;
+  readonly #config: VolumeConfig;
+  readonly #progress: NonNullable<CheckOptions["onProgress"]>;
+  readonly #findings = new Findings();
+  #counts: Counts = { superblocks: 0, tablePages: 0, blocks: 0, nodes: 0, rows: 0, entries: 0 };
+
+  constructor(world: World, kernel: Kernel, config: VolumeConfig, { onProgress }: CheckOptions) {
+    this.#world = world;
+    this.#kernel = kernel;
+    this.#config = config;
+    this.#progress = onProgress ?? (() => {});
   }
 
   async run(): Promise<CheckReport> {
-    const { image, mapHeight } = this.#store;
-    await this.#walkMap(mapHeight, image.mapRoot, 0);
-    await this.#walkFreeList();
-    await this.#walkContainers(this.#store.containers.height, 0, image.containerRoot, 0);
-    for (const [vvbn, { kind }] of this.#vvbns) {
-      this.#faults.push(`vvbn ${vvbn} (kind ${kind}) is referred to, but the container map has it free`);
-    }
-    const blocks = [...this.#places.values()].filter(({ kind }) => kind === RECORD_KIND_DATA).length;
-    const nodes = this.#places.size - blocks;
-    await this.#checkSegments();
-    return { blocks, nodes, rows: this.#rows, faults: this.#faults };
-  }
-
-  /** The node of `level` behind a pointer, and all below it. */
-  async #walkMap(level: number, words: Uint32Array, at: number): Promise<void> {
-    const vvbn = readU64(words, at + VVBN);
-    if (vvbn === 0) return;
-    this.#refer({ kind: RECORD_KIND_MAP, level, id: vvbn, hash: words.slice(at + STORED, at + STORED + 4) });
-    const node = await this.#read(vvbn, words, at + STORED, `map node of level ${level}`);
-    if (node === null) return;
-    const stride = pointerWordsOf(level);
-    for (let child = 0; child < fanoutOf(level); child++) {
-      if (level > 0) await this.#walkMap(level - 1, node, child * stride);
-      else this.#referData(node, child * LEAF_WORDS);
-    }
-  }
-
-  #referData(leaf: Uint32Array, at: number): void {
-    const id = readU64(leaf, at + VVBN);
-    if (id === 0) return;
-    this.#refer({ kind: RECORD_KIND_DATA, level: 0, id, hash: leaf.slice(at + LOGICAL, at + LOGICAL + 4) });
-  }
-
-  /** Its nodes, the blocks in it, and the subtrees that were cut off. */
-  async #walkFreeList(): Promise<void> {
-    const { freeList } = this.#store.image;
-    let vvbn = readU64(freeList, VVBN);
-    let hash: Uint32Array = freeList.slice(STORED, STORED + 4);
-    while (vvbn !== 0) {
-      this.#refer({ kind: RECORD_KIND_FREE_LIST, level: 0, id: vvbn, hash });
-      const words = await this.#read(vvbn, hash, 0, "free-list node");
-      if (words === null) return;
-      const node = decodeFreeNode(words);
-      for (const entry of node.entries) {
-        // The list does not say what a single block was, nor its hash: its summary does.
-        if (entry.level < 0) this.#refer({ kind: 0, level: 0, id: entry.vvbn, hash: entry.hash });
-        else await this.#walkFreeSubtree(entry.level, entry.vvbn, entry.hash);
-      }
-      vvbn = node.nextVvbn;
-      hash = node.nextHash;
-    }
-  }
-
-  async #walkFreeSubtree(level: number, vvbn: number, hash: Uint32Array): Promise<void> {
-    const pointer = new Uint32Array(INNER_WORDS);
-    writeU64(pointer, VVBN, vvbn);
-    pointer.set(hash, STORED);
-    await this.#walkMap(level, pointer, 0);
-  }
-
-  async #walkContainers(level: number, index: number, words: Uint32Array, at: number): Promise<void> {
-    const pvbn = readU64(words, at);
-    if (pvbn === 0) return;
-    const hash = words.slice(at + 2, at + 6);
-    this.#put(pvbn, { kind: RECORD_KIND_CONTAINER, level, id: index, hash });
-    const node = newNode();
+    const disks: Disk[] = [];
     try {
-      await this.#store.raid.read([{ pvbn, out: bytesOf(node), hash, hashIndex: 0 }]);
-    } catch (error) {
-      this.#faults.push(`container node ${index} of level ${level}: ${messageOf(error)}`);
-      return;
-    }
-    if (level === 0) this.#walkContainerLeaf(index, node);
-    else {
-      for (let child = 0; child < CONTAINER_FANOUT; child++) {
-        const childAt = (child * CONTAINER_POINTER_BYTES) / 4;
-        await this.#walkContainers(level - 1, index * CONTAINER_FANOUT + child, node, childAt);
-      }
+      await this.#openMembers(disks);
+      await this.#world.storage.lock(disks);
+      this.#progress("members", 0, 0);
+      const assembly = await this.#assemble(disks);
+      return this.#report(assembly && (await this.#checkAll(assembly, disks)));
+    } finally {
+      await Promise.all(disks.map((disk) => disk.close()));
     }
   }
 
-  #walkContainerLeaf(index: number, leaf: Uint32Array): void {
-    for (let i = 0; i < CONTAINER_LEAF_FANOUT; i++) {
-      const pvbn = readU64(leaf, i * 2);
-      if (pvbn === 0) continue;
-      const vvbn = index * CONTAINER_LEAF_FANOUT + i;
-      const reference = this.#vvbns.get(vvbn);
-      if (reference === undefined) {
-        this.#faults.push(`vvbn ${vvbn} is in the container map, and nothing refers to it`);
-        continue;
-      }
-      this.#vvbns.delete(vvbn);
-      this.#put(pvbn, reference);
-    }
-  }
-
-  async #checkSegments(): Promise<void> {
-    const { table, superblock } = this.#store;
-    const counts = new Map<number, number>();
-    for (const pvbn of this.#places.keys()) {
-      const segment = Math.floor(stripeOf(pvbn) / superblock.segmentStripes);
-      counts.set(segment, (counts.get(segment) ?? 0) + 1);
-    }
-    for (let segment = 0; segment < table.count; segment++) {
-      const { used, live, written } = table.get(segment);
-      const count = counts.get(segment) ?? 0;
-      if (live !== count)
-        this.#faults.push(`segment ${segment} counts ${live} live blocks, ${count} are referred to`);
-      if (!used) continue;
-      if (live === 0 && segment !== this.#store.openSegment && written === 0)
-        this.#faults.push(`segment ${segment} is in use for nothing`);
-      await this.#checkSummaries(segment);
-      await this.#checkRows(segment);
-    }
-    for (const [pvbn, { kind, id }] of this.#places) {
-      this.#faults.push(`no summary describes pvbn ${pvbn} (kind ${kind}, ${id})`);
-    }
-  }
-
-  async #checkSummaries(segment: number): Promise<void> {
-    const { written, geometry } = this.#store.table.get(segment);
-    const layout = new RowLayout(geometry);
-    const base = segment * this.#store.superblock.segmentStripes;
-    for (let end = written; end > 0; ) {
+  async #openMembers(disks: Disk[]): Promise<void> {
+    for (const path of this.#config.members) {
       try {
-        const { header, records } = await readSummary(this.#store, layout, base + end - 1);
-        for (const [index, record] of records.entries()) {
-          const stripe = header.firstStripe + Math.floor(index / layout.k);
-          this.#checkRecord(pvbnOf(stripe, layout.slotOfUnit(stripe, index % layout.k)), record);
-        }
-        end = header.firstStripe - base;
+        disks.push(await this.#world.storage.open(path, { readOnly: true }));
       } catch (error) {
-        this.#faults.push(`segment ${segment}, run that ends at row ${end}: ${messageOf(error)}`);
-        return;
+        const found = error instanceof Error ? error.message : String(error);
+        this.#findings.warn({ path, offset: null, structure: "member", expected: "a file or device", found });
       }
     }
   }
 
-  /** What a summary says of a place that is in use must be what the maps say. */
-  #checkRecord(pvbn: number, record: Reference): void {
-    const found = this.#places.get(pvbn);
-    if (found === undefined) return;
-    this.#places.delete(pvbn);
-    const isSame =
-      found.kind === 0
-        ? found.id === record.id
-        : found.kind === record.kind &&
-          found.level === record.level &&
-          found.id === record.id &&
-          hashEquals(found.hash, 0, record.hash, 0);
-    if (!isSame)
-      this.#faults.push(`the summary has pvbn ${pvbn} as kind ${record.kind}, ${record.id}; not so`);
-  }
-
-  async #checkRows(segment: number): Promise<void> {
-    const { written } = this.#store.table.get(segment);
-    const base = segment * this.#store.superblock.segmentStripes;
-    for (let row = 0; row < written; row++) {
-      this.#rows++;
-      const { parityOk } = await this.#store.raid.checkRow(base + row);
-      if (!parityOk) this.#faults.push(`stripe ${base + row}: the parity does not fit the data`);
-    }
-  }
-
-  #refer(reference: Reference): void {
-    const { id } = reference;
-    if (this.#vvbns.has(id)) this.#faults.push(`vvbn ${id} is referred to twice`);
-    else this.#vvbns.set(id, reference);
-  }
-
-  #put(pvbn: number, reference: Reference): void {
-    if (this.#places.has(pvbn)) this.#faults.push(`pvbn ${pvbn} is referred to twice`);
-    else this.#places.set(pvbn, reference);
-  }
-
-  async #read(vvbn: number, words: Uint32Array, at: number, what: string): Promise<Uint32Array | null> {
-    const node = newNode();
+  async #assemble(disks: readonly Disk[]): Promise<Assembly | null> {
     try {
-      const pvbn = await this.#store.containers.lookup(this.#store.image.containerRoot, vvbn);
-      if (pvbn === 0) return null; // Reported by whoever compares with the container map.
-      await this.#store.raid.read([{ pvbn, out: bytesOf(node), hash: words, hashIndex: at }]);
-      return node;
+      return assembleMembers(await Promise.all(disks.map((disk) => readCandidate(this.#kernel, disk))));
     } catch (error) {
-      this.#faults.push(`${what}, vvbn ${vvbn}: ${messageOf(error)}`);
+      this.#refuse("members", "those of one volume, with one history", error);
       return null;
     }
   }
-}
 
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  async #checkAll(assembly: Assembly, disks: readonly Disk[]): Promise<CheckedVolume> {
+    const { superblock } = assembly;
+    refuseMisfit(this.#config, superblock);
+    const members = new MemberCheck(this.#kernel, this.#findings, superblock);
+    await members.run(assembly);
+    for (const { path, reason } of assembly.excluded) {
+      await members.checkExcluded(disks.find((disk) => disk.path === path)!, reason);
+    }
+    this.#count({ superblocks: members.copies });
+    await this.#checkImage(assembly);
+    this.#progress("log", 0, 0);
+    const { storage } = this.#world;
+    const log = await checkVolumeLog(storage, this.#kernel, this.#config.log, superblock, this.#findings);
+    this.#count({ entries: log.entries });
+    const { role, history, commit, cp, mapRoot } = superblock;
+    const rootHash = toHex(new Uint8Array(mapRoot.slice(4, 8).buffer));
+    const generation = history[history.length - 1]!.number;
+    return { role, generation, commit, cp, rootHash, sequence: log.tail };
+  }
+
+  async #checkImage({ superblock, disks }: Assembly): Promise<void> {
+    const none = () => {};
+    const store = new Store({
+      kernel: this.#kernel,
+      superblock,
+      disks,
+      cacheBytes: this.#config.cacheBytes ?? CACHE_BYTES,
+      onMemberLost: none,
+      onWork: none,
+    });
+    try {
+      await store.load();
+      store.refuseTooFew();
+      await this.#checkStore(store);
+    } catch (error) {
+      this.#refuse("image", "one that can be read", error);
+    } finally {
+      await store.raid.close();
+    }
+  }
+
+  async #checkStore(store: Store): Promise<void> {
+    this.#count({ tablePages: await new TableCheck(store, this.#findings).run() });
+    this.#progress("maps", 0, 0);
+    const maps = new MapCheck(store, this.#findings);
+    await maps.run();
+    this.#count({ blocks: maps.blocks, nodes: maps.nodes });
+    const { table } = store;
+    let total = 0;
+    for (let segment = 0; segment < table.count; segment++) total += table.get(segment).written;
+    const onRows = (rows: number) => this.#progress("rows", rows, total);
+    onRows(0);
+    const rows = new RowsCheck(store, maps, this.#findings, onRows);
+    await rows.run();
+    this.#count({ rows: rows.rows });
+  }
+
+  #refuse(structure: string, expected: string, error: unknown): void {
+    if (!(error instanceof MirrorvolError) || error.code === "ERR_ASSERTION") throw error;
+    this.#findings.fault({ path: null, offset: null, structure, expected, found: error.message });
+  }
+
+  #count(counts: Partial<Counts>): void {
+    this.#counts = { ...this.#counts, ...counts };
+  }
+
+  #report(volume: CheckedVolume | null): CheckReport {
+    const { faults, warnings, faultCount, warningCount } = this.#findings;
+    return { name: this.#config.name, volume, ...this.#counts, faults, warnings, faultCount, warningCount };
+  }
 }

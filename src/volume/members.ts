@@ -48,7 +48,8 @@ export function segmentCountFor(memberBytes: number, segmentStripes: number): nu
   return Math.max(0, count);
 }
 
-function slotOffsets(memberBytes: number, slot: number): number[] {
+/** Where the superblocks of one slot stand on a member: at the head and at the tail. */
+export function slotOffsets(memberBytes: number, slot: number): number[] {
   return [slot * SUPERBLOCK_BYTES, tailOffset(memberBytes) + slot * SUPERBLOCK_BYTES];
 }
 

@@ -14,6 +14,7 @@ import { hashesOf } from "./appender.ts";
 import { CACHE_BYTES, RING_BYTES, type VolumeConfig } from "./config.ts";
 import { type CoreParts, VolumeCore } from "./core.ts";
 import { type Assembly, assembleMembers, readCandidate, writeSuperblocks } from "./members.ts";
+import { refuseMisfit } from "./refusals.ts";
 import { Store } from "./store.ts";
 
 export interface OpenParts extends Pick<CoreParts, "writeTimeoutMs" | "emit"> {
@@ -34,7 +35,7 @@ export async function openVolume(parts: OpenParts): Promise<Opened> {
     const found = assembleMembers(await Promise.all(disks.map((disk) => readCandidate(parts.kernel, disk))));
     const assembly = { ...found, excluded: [...absent, ...found.excluded] };
     await Promise.all(disks.map((disk) => (assembly.disks.includes(disk) ? null : disk.close())));
-    checkSize(parts.config, assembly);
+    refuseMisfit(parts.config, assembly.superblock);
     core = await openCore(parts, assembly);
     const recordCopies = await openLog(core, parts);
     refuseOldMembers(core);
@@ -69,13 +70,6 @@ async function openDisks(
     throw error;
   }
   return { disks, absent };
-}
-
-function checkSize(config: VolumeConfig, { superblock }: Assembly): void {
-  const bytes = superblock.sizeBlocks * 4096;
-  if (bytes === config.sizeBytes) return;
-  const message = `volume "${config.name}" has ${bytes} bytes, the configuration says ${config.sizeBytes}`;
-  throw new MirrorvolError("ERR_CONFIG", message);
 }
 
 async function openCore(parts: OpenParts, assembly: Assembly): Promise<VolumeCore> {
@@ -124,11 +118,6 @@ async function openLog(core: VolumeCore, { config, emit }: OpenParts): Promise<(
   const { store, kernel, world } = core;
   const { appliedSequence, appliedChain, history, volumeId, logCopies } = store.superblock;
   const newest = history[history.length - 1]!;
-  if (logCopies.length !== config.log.length) {
-    const made = `volume "${config.name}" was made with ${logCopies.length} log copies`;
-    const message = `${made}, the configuration names ${config.log.length}`;
-    throw new MirrorvolError("ERR_CONFIG", message);
-  }
   const lost = new Set<number>();
   // Awaited by the log before anything counts as durable without the copy. While it is opened nothing does yet.
   let record = (): Promise<void> => Promise.resolve();

@@ -1,6 +1,20 @@
 // Why a volume does not serve, in words.
+import { BLOCK_BYTES } from "../../assembly/format.ts";
 import { MirrorvolError } from "../kernel/errors.ts";
-import type { GenerationRecord } from "./superblock.ts";
+import type { VolumeConfig } from "./config.ts";
+import type { GenerationRecord, Superblock } from "./superblock.ts";
+
+/** Throws ERR_CONFIG when the configuration describes another volume than the superblocks. */
+export function refuseMisfit(config: VolumeConfig, { sizeBlocks, logCopies }: Superblock): void {
+  const bytes = sizeBlocks * BLOCK_BYTES;
+  if (bytes !== config.sizeBytes) {
+    const message = `volume "${config.name}" has ${bytes} bytes, the configuration says ${config.sizeBytes}`;
+    throw new MirrorvolError("ERR_CONFIG", message);
+  }
+  if (logCopies.length === config.log.length) return;
+  const made = `volume "${config.name}" was made with ${logCopies.length} log copies`;
+  throw new MirrorvolError("ERR_CONFIG", `${made}, the configuration names ${config.log.length}`);
+}
 
 export function corruptLog(name: string, tail: number, required: number): MirrorvolError {
   const message =

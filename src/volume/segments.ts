@@ -129,6 +129,22 @@ export class SegmentTable {
     return BigInt(sum[0]!) + (BigInt(sum[1]!) << 32n);
   }
 
+  /** Where every member must hold the version of a page that counts, and its bytes. */
+  validPage(page: number): { readonly offset: number; readonly commit: number; readonly bytes: Uint8Array } {
+    const commit = this.#commits[page]!;
+    return {
+      offset: slotOffset(page, this.#validSlot[page]!),
+      commit,
+      bytes: this.#encodePage(page, commit),
+    };
+  }
+
+  /** What lies in a slot: the commit that wrote it, or null where there is no page of this volume. */
+  commitOfSlot(bytes: Uint8Array, page: number): number | null {
+    const words = wordsOf(bytes);
+    return this.#isPage(bytes, words, page) ? readU64(words, 6) : null;
+  }
+
   /** Reads the table that belongs to superblock `commit` from whichever disks hold each page. */
   async load(disks: readonly Disk[], commit: number, expectedSum: bigint): Promise<void> {
     for (const disk of disks) await this.#loadFrom(disk, commit);

@@ -1,13 +1,14 @@
 // Checks a closed volume as a whole, and gives tests a look behind the volume: where a block lies on the members.
 import { BLOCK_BYTES } from "../../assembly/format.ts";
 import type { Storage } from "../../src/io/disk.ts";
+import { describeFinding } from "../../src/log/findings.ts";
 import { slotOf, stripeOf } from "../../src/raid/geometry.ts";
-import { type CheckReport, checkImage } from "../../src/volume/check.ts";
+import { type CheckReport, checkVolume } from "../../src/volume/check.ts";
 import { assembleMembers, readCandidate } from "../../src/volume/members.ts";
 import { Store } from "../../src/volume/store.ts";
 import type { VolumeConfig } from "../../src/volume/volume.ts";
 import { assert } from "../support/harness.ts";
-import { makeKernel } from "./fixture.ts";
+import { makeKernel, makeWorld } from "./fixture.ts";
 
 /** Opens the members for reading only, without a log. */
 export async function withStore<T>(
@@ -42,9 +43,10 @@ export async function withStore<T>(
   }
 }
 
+/** Nothing is wrong with the closed volume: superblocks, maps, blocks, parity, log. */
 export async function expectSound(storage: Storage, config: VolumeConfig): Promise<CheckReport> {
-  const report = await withStore(storage, config, checkImage);
-  assert.equal(report.faults.slice(0, 10), [], `${report.faults.length} faults`);
+  const report = await checkVolume(makeWorld(storage), makeKernel(), config);
+  assert.equal(report.faults.slice(0, 10).map(describeFinding), [], `${report.faultCount} faults`);
   return report;
 }
 
