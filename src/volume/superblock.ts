@@ -157,20 +157,20 @@ export function decodeSuperblock(kernel: Kernel, bytes: Uint8Array): Superblock 
   }
 }
 
+/** In the order of the fields: an object literal is evaluated from top to bottom. */
 function readFields(input: ByteReader): Superblock {
-  const head = {
+  let flags = 0;
+  const has = (flag: number) => (flags & flag) !== 0;
+  const superblock: Superblock = {
     commit: input.number(),
     cp: input.number(),
     volumeId: input.bytes(ID_BYTES),
     slot: input.u16(),
     dataUnits: input.u8(),
     parityUnits: input.u8(),
-  };
-  const flags = input.u32();
-  const body = {
-    role: (flags & FLAG_MIRROR ? "mirror" : "source") as Role,
-    inSync: (flags & FLAG_IN_SYNC) !== 0,
-    everInSync: (flags & FLAG_EVER_IN_SYNC) !== 0,
+    role: (flags = input.u32()) & FLAG_MIRROR ? "mirror" : "source",
+    inSync: has(FLAG_IN_SYNC),
+    everInSync: has(FLAG_EVER_IN_SYNC),
     sizeBlocks: input.number(),
     memberBytes: input.number(),
     dataOffset: input.number(),
@@ -184,27 +184,21 @@ function readFields(input: ByteReader): Superblock {
     tableSum: input.u64(),
     appliedSequence: input.number(),
     appliedChain: input.u64(),
+    aloneSince: present(has(FLAG_ALONE), input.number()),
+    boundTo: present(has(FLAG_BOUND), input.bytes(ID_BYTES)),
+    fencedBy: present(has(FLAG_FENCED), readGeneration(input)),
+    logHalfBytes: input.number(),
+    logCopies: Array.from({ length: input.count(MEMBERS_MAX) }, () => input.u8() === 1),
+    members: Array.from({ length: input.count(MEMBERS_MAX) }, () => readMember(input)),
+    history: Array.from({ length: input.count(HISTORY_MAX) }, () => readGeneration(input)),
   };
-  const aloneSince = input.number();
-  const boundTo = input.bytes(ID_BYTES);
-  const fencedBy = readGeneration(input);
-  const logHalfBytes = input.number();
-  const logCopies = Array.from({ length: input.count(MEMBERS_MAX) }, () => input.u8() === 1);
-  const members = Array.from({ length: input.count(MEMBERS_MAX) }, () => readMember(input));
-  const history = Array.from({ length: input.count(HISTORY_MAX) }, () => readGeneration(input));
   input.expectZeros();
-  checkRelations(head.slot, members.length, history.length);
-  return {
-    ...head,
-    ...body,
-    aloneSince: flags & FLAG_ALONE ? aloneSince : null,
-    boundTo: flags & FLAG_BOUND ? boundTo : null,
-    fencedBy: flags & FLAG_FENCED ? fencedBy : null,
-    logHalfBytes,
-    logCopies,
-    members,
-    history,
-  };
+  checkRelations(superblock.slot, superblock.members.length, superblock.history.length);
+  return superblock;
+}
+
+function present<T>(isPresent: boolean, value: T): T | null {
+  return isPresent ? value : null;
 }
 
 function checkRelations(slot: number, memberCount: number, historyCount: number): void {
