@@ -14,6 +14,12 @@ export type Command =
   | { readonly name: "status"; readonly config: string; readonly isJson: boolean }
   | { readonly name: "promote"; readonly config: string; readonly volume: string; readonly force: boolean }
   | {
+      readonly name: "check";
+      readonly config: string;
+      readonly volumes: readonly string[];
+      readonly isJson: boolean;
+    }
+  | {
       readonly name: "inspect";
       readonly kind: InspectKind;
       readonly paths: readonly string[];
@@ -46,6 +52,12 @@ const COMMANDS = {
     about: "make a mirror the source; done when it is served",
     options: ["config", "force"],
     help: "Refused while the source is connected, and, without --force, when the mirror is known not to be in sync.",
+  },
+  check: {
+    usage: "check   --config FILE [VOLUME...] [--json]",
+    about: "prove closed volumes consistent, reading only",
+    options: ["config", "json"],
+    help: "Names what is wrong; refuses volumes in use. What is degraded but consistent is a warning, and the exit code is 0.",
   },
   inspect: {
     usage: "inspect superblock|log|map PATH... [--json]",
@@ -111,6 +123,7 @@ function interpret(name: CommandName, { values, positionals }: Parsed): Command 
   if (name === "inspect") return interpretInspect(positionals, isJson, withData);
   if (config === undefined || config === "") throw usageError(name, "--config FILE is missing");
   if (name === "create") return { name, config, volumes: positionals };
+  if (name === "check") return { name, config, volumes: positionals, isJson };
   const [first, ...more] = positionals;
   if (name === "promote") {
     if (first === undefined) throw usageError(name, "the VOLUME is missing");

@@ -4,6 +4,7 @@ import { MirrorvolError } from "../kernel/errors.ts";
 import { messageOf } from "../node/admin_api.ts";
 import { versionText } from "../node/version.ts";
 import { type Command, helpText, parseCommandLine } from "./arguments.ts";
+import { check } from "./check.ts";
 import { create } from "./create.ts";
 import { inspect } from "./inspect.ts";
 import { promote } from "./promote.ts";
@@ -26,6 +27,8 @@ async function runCommand(command: Command): Promise<number> {
       return status(command);
     case "promote":
       return promote(command);
+    case "check":
+      return check(command);
     case "inspect":
       return inspect(command);
   }

@@ -20,6 +20,13 @@ test("understands the commands of the contract", () => {
   const config = "c.json";
   assert.equal(parse("create --config c.json"), { name: "create", config, volumes: [] });
   assert.equal(parse("create a --config=c.json b"), { name: "create", config, volumes: ["a", "b"] });
+  assert.equal(parse("check --config c.json"), { name: "check", config, volumes: [], isJson: false });
+  assert.equal(parse("check a --json --config c.json b"), {
+    name: "check",
+    config,
+    volumes: ["a", "b"],
+    isJson: true,
+  });
   assert.equal(parse("serve --config c.json"), { name: "serve", config });
   assert.equal(parse("status --json --config c.json"), { name: "status", config, isJson: true });
   assert.equal(parse("promote --config c.json v"), { name: "promote", config, volume: "v", force: false });
@@ -48,6 +55,8 @@ const WRONG: [line: string, named: string][] = [
   ["serve --config c extra", 'serve: unexpected "extra"'],
   ["serve --config c --json", "serve: unknown option '--json'"],
   ["status --config c --force", "status: unknown option '--force'"],
+  ["check", "check: --config FILE is missing"],
+  ["check --config c --quick", "check: unknown option '--quick'"],
   ["promote --config c", "promote: the VOLUME is missing"],
   ["promote --config c a b", 'promote: one volume at a time, "b" is too many'],
   ["inspect", "inspect: one of superblock, log, map is missing"],
@@ -67,7 +76,7 @@ for (const [line, named] of WRONG) {
 
 test("lists in the help what there is, and nothing that is not", () => {
   const text = helpText(null);
-  for (const word of ["create", "serve", "status", "promote", "inspect"]) {
+  for (const word of ["create", "serve", "status", "promote", "check", "inspect"]) {
     assert.match(text, `mirrorvol ${word}`);
     assert.match(helpText(word as "serve"), new RegExp(`^mirrorvol ${word} `));
   }
