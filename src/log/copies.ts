@@ -228,7 +228,12 @@ function refuseForeign(options: LogOptions, copy: LogCopy, slot: number, header:
 /** The size of a half, as the headers have it. A copy with a file that is too short is missing. */
 function sizeOf(all: readonly LogCopy[], missing: { copy: LogCopy; error: Error }[]): number {
   const headers = all.flatMap((copy) => (copy.state === "current" ? copy.headers : []));
-  const halfBytes = headers.find((header) => header !== null)?.fileBytes ?? 0;
+  const sizes = new Set(headers.flatMap((header) => (header === null ? [] : [header.fileBytes])));
+  if (sizes.size > 1) {
+    const text = `log: its files name different sizes of a half: ${[...sizes].join(", ")} bytes`;
+    throw new MirrorvolError("ERR_LOG_FOREIGN", text);
+  }
+  const [halfBytes = 0] = sizes;
   for (const copy of all) {
     const short = copy.disks.find((disk) => disk.bytes < halfBytes);
     if (copy.state !== "current" || short === undefined) continue;

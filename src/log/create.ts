@@ -1,13 +1,12 @@
 // Making a log: every file is written with zeros first, so that later syncs need no metadata, and gets the
 // header of a half that is not in use.
 
-import { LOG_ENTRIES_OFFSET, LOG_HALF_COUNT, SECTOR_BYTES } from "../../assembly/format.ts";
+import { LOG_HALF_COUNT, SECTOR_BYTES } from "../../assembly/format.ts";
 import { type Disk, type Storage, writeDisk } from "../io/disk.ts";
 import { MirrorvolError } from "../kernel/errors.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { halfPath } from "./copies.ts";
-import { ENTRY_BYTES_MAX, SEAL_BYTES } from "./entry_codec.ts";
-import { encodeHalfHeader, UNUSED } from "./half_header.ts";
+import { encodeHalfHeader, HALF_BYTES_MIN, isHalfSize, UNUSED } from "./half_header.ts";
 import { HALF_BYTES_MAX } from "./location.ts";
 
 export interface CreateLogOptions {
@@ -17,7 +16,7 @@ export interface CreateLogOptions {
   readonly halfBytes: number;
 }
 
-export const HALF_BYTES_MIN = LOG_ENTRIES_OFFSET + ENTRY_BYTES_MAX + SEAL_BYTES;
+export { HALF_BYTES_MIN } from "./half_header.ts";
 
 /** Refuses what exists (ERR_EXISTS), and then removes what it made itself. */
 export async function createLog(
@@ -59,9 +58,7 @@ export async function removeLog(storage: Storage, prefixes: readonly string[]): 
 }
 
 function checkSize(halfBytes: number): void {
-  const isRight =
-    halfBytes % SECTOR_BYTES === 0 && halfBytes >= HALF_BYTES_MIN && halfBytes <= HALF_BYTES_MAX;
-  if (isRight) return;
+  if (isHalfSize(halfBytes)) return;
   const limits = `a multiple of ${SECTOR_BYTES} from ${HALF_BYTES_MIN} to ${HALF_BYTES_MAX}`;
   const text = `log: a half of ${halfBytes} bytes; it must be ${limits}`;
   throw new MirrorvolError("ERR_LOG_SIZE", text);

@@ -27,10 +27,13 @@ import {
   HALF_VOLUME_ID,
   HALF_ZERO,
   ID_BYTES,
+  LOG_ENTRIES_OFFSET,
   LOG_HALF_COUNT,
+  SECTOR_BYTES,
 } from "../../assembly/format.ts";
 import type { Kernel } from "../kernel/kernel.ts";
-import { readU64, writeU64 } from "./entry_codec.ts";
+import { ENTRY_BYTES_MAX, readU64, SEAL_BYTES, writeU64 } from "./entry_codec.ts";
+import { HALF_BYTES_MAX } from "./location.ts";
 import type { Generation } from "./types.ts";
 
 /** Whose file it is. */
@@ -52,6 +55,14 @@ export interface HalfUse {
 }
 
 export interface HalfHeader extends HalfFile, HalfUse {}
+
+/** The largest entry and a seal fit. */
+export const HALF_BYTES_MIN = LOG_ENTRIES_OFFSET + ENTRY_BYTES_MAX + SEAL_BYTES;
+
+/** Whether a file of a copy can have that size. */
+export function isHalfSize(bytes: number): boolean {
+  return bytes % SECTOR_BYTES === 0 && bytes >= HALF_BYTES_MIN && bytes <= HALF_BYTES_MAX;
+}
 
 const COVERED_FROM = HALF_CHECKSUM + 8;
 
@@ -118,8 +129,15 @@ function findFault(kernel: Kernel, bytes: Uint8Array, view: DataView): string | 
   if (view.getUint32(HALF_ZERO, true) !== 0 || reserved.some((byte) => byte !== 0)) {
     return "reserved bytes are not zero";
   }
-  const numbers = [HALF_NUMBER, HALF_START_SEQUENCE, HALF_FILE_BYTES].map((at) => readU64(view, at));
-  return numbers.every(Number.isSafeInteger) ? null : "a number is out of range";
+  const [number, start, fileBytes] = [HALF_NUMBER, HALF_START_SEQUENCE, HALF_FILE_BYTES].map((at) =>
+    readU64(view, at),
+  ) as [number, number, number];
+  if (![number, start, fileBytes].every(Number.isSafeInteger)) return "a number is out of range";
+  if (!isHalfSize(fileBytes)) return `no half has ${fileBytes} bytes`;
+  const slot = view.getUint16(HALF_SLOT, true);
+  if (slot >= LOG_HALF_COUNT) return `there is no file ${slot} of a copy`;
+  if (start > 0 && number % LOG_HALF_COUNT !== slot) return `half ${number} does not lie in file ${slot}`;
+  return view.getUint16(HALF_COPY, true) < view.getUint16(HALF_COPY_COUNT, true) ? null : "no such copy";
 }
 
 function headerChecksum(kernel: Kernel, bytes: Uint8Array): [low: number, high: number] {
