@@ -140,8 +140,9 @@ export async function readSummary(
   lastStripe: number,
 ): Promise<{ header: RunHeader; records: RunRecord[] }> {
   const last = await readPart(store, placeOf(layout, lastStripe, layout.k - 1), null);
-  const { firstStripe, rows, parts } = last.header;
-  if (firstStripe + rows - 1 !== lastStripe || last.header.part !== parts - 1) {
+  const { firstStripe, rows, parts, blocks } = last.header;
+  const isOfRun = firstStripe + rows - 1 === lastStripe && last.header.part === parts - 1;
+  if (!isOfRun || blocks + parts > rows * layout.k) {
     throw new MirrorvolError("ERR_SUMMARY", `the summary at stripe ${lastStripe} describes another run`);
   }
   const records: RunRecord[] = [];

@@ -27,6 +27,8 @@ export interface FreeNode {
 const HEADER_WORDS = 16;
 const ENTRY_WORDS = 8;
 const BIRTH_HIGH_MAX = 0x00ff_ffff;
+/** No map is higher: 128 * 64^8 blocks are more than 2^53. */
+const LEVEL_MAX = 8;
 
 export function encodeFreeNode(node: FreeNode): Uint32Array {
   const words = newNode();
@@ -46,9 +48,7 @@ export function encodeFreeNode(node: FreeNode): Uint32Array {
 
 export function decodeFreeNode(words: Uint32Array): FreeNode {
   const count = words[6]!;
-  if (words[7] !== FREE_LIST_MAGIC || count > FREE_LIST_ENTRIES) {
-    throw new MirrorvolError("ERR_FREE_LIST", "a block of the free list is none");
-  }
+  if (words[7] !== FREE_LIST_MAGIC || count > FREE_LIST_ENTRIES) throw notOne();
   const entries = Array.from({ length: count }, (_, i) => {
     const at = HEADER_WORDS + i * ENTRY_WORDS;
     const high = words[at + 3]!;
@@ -59,5 +59,16 @@ export function decodeFreeNode(words: Uint32Array): FreeNode {
       hash: words.slice(at + 4, at + 8),
     };
   });
-  return { nextVvbn: readU64(words, 0), nextHash: words.slice(2, 6), entries };
+  const nextVvbn = readU64(words, 0);
+  const isPossible = entries.every(isEntry) && Number.isSafeInteger(nextVvbn);
+  if (!isPossible) throw notOne();
+  return { nextVvbn, nextHash: words.slice(2, 6), entries };
+}
+
+function isEntry({ vvbn, birth, level }: FreeEntry): boolean {
+  return Number.isSafeInteger(vvbn) && vvbn > 0 && Number.isSafeInteger(birth) && level <= LEVEL_MAX;
+}
+
+function notOne(): MirrorvolError {
+  return new MirrorvolError("ERR_FREE_LIST", "a block of the free list is none");
 }

@@ -79,7 +79,16 @@ async function readSuperblock(kernel: Kernel, disk: Disk, offset: number): Promi
   } catch (error) {
     return `unreadable: ${error instanceof Error ? error.message : error}`;
   }
-  return decodeSuperblock(kernel, bytes);
+  const found = decodeSuperblock(kernel, bytes);
+  return typeof found !== "string" && !doesFit(found, disk.bytes) ? "it describes a larger member" : found;
+}
+
+/** What it says of its member's size is possible: nothing is allocated by numbers that no member can have. */
+function doesFit(superblock: Superblock, diskBytes: number): boolean {
+  const { memberBytes, segmentStripes, segmentCount, dataOffset } = superblock;
+  if (memberBytes > diskBytes || segmentStripes === 0 || segmentCount === 0) return false;
+  const end = dataOffset + segmentCount * segmentStripes * BLOCK_BYTES;
+  return dataOffset >= dataOffsetFor(segmentCount) && end <= tailOffset(memberBytes);
 }
 
 /** Decides which of the disks form the volume. Throws when they do not, naming what is wrong. */

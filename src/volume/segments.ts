@@ -12,8 +12,11 @@
 //   entry: live u32 | written u32 | members u32 | k u8 | m u8 | used u8 | zero to 32
 import {
   BLOCK_BYTES,
+  DATA_UNITS_MAX,
   FORMAT_VERSION,
   ID_BYTES,
+  MEMBERS_MAX,
+  PARITY_UNITS_MAX,
   SEGMENT_ENTRY_BYTES,
   SEGMENT_PAGE_ENTRIES,
   SEGMENT_PAGE_HEADER_BYTES,
@@ -24,7 +27,7 @@ import type { Disk, DiskOperation } from "../io/disk.ts";
 import { readDisk } from "../io/disk.ts";
 import { assert, MirrorvolError } from "../kernel/errors.ts";
 import type { Kernel } from "../kernel/kernel.ts";
-import type { SegmentGeometry } from "../raid/geometry.ts";
+import { countOf, type SegmentGeometry } from "../raid/geometry.ts";
 import { readU64, wordsOf, writeU64 } from "./words.ts";
 
 export interface SegmentRecord {
@@ -197,7 +200,13 @@ export class SegmentTable {
     if (words[0] !== sum[0] || words[1] !== sum[1]) return false;
     if (words[2] !== SEGMENT_PAGE_MAGIC || words[3] !== FORMAT_VERSION || words[4] !== page) return false;
     const id = bytes.subarray(VOLUME_ID_WORD * 4, VOLUME_ID_WORD * 4 + ID_BYTES);
-    return id.every((byte, i) => byte === this.#volumeId[i]) && words[5] === this.#entriesOf(page);
+    const isOurs = id.every((byte, i) => byte === this.#volumeId[i]) && words[5] === this.#entriesOf(page);
+    return isOurs && Number.isSafeInteger(readU64(words, 6)) && this.#areEntries(words);
+  }
+
+  #areEntries(words: Uint32Array): boolean {
+    for (let i = 0; i < words[5]!; i++) if (!isPossible(decodeEntry(words, entryWord(i)))) return false;
+    return true;
   }
 
   #entriesOf(page: number): number {
@@ -245,4 +254,10 @@ function decodeEntry(words: Uint32Array, at: number): SegmentRecord {
   if (((shape >>> 16) & 1) === 0) return EMPTY;
   const geometry = { k: shape & 0xff, m: (shape >>> 8) & 0xff, members: words[at + 2]! };
   return { used: true, geometry, written: words[at + 1]!, live: words[at]! };
+}
+
+function isPossible({ used, geometry: { k, m, members }, written, live }: SegmentRecord): boolean {
+  if (!used) return true;
+  const isShape = k >= 1 && k <= DATA_UNITS_MAX && m <= PARITY_UNITS_MAX && countOf(members) === k + m;
+  return isShape && members < 2 ** MEMBERS_MAX && live <= written * k;
 }

@@ -2,7 +2,10 @@
 // and checked on its own. It fills the run's last blocks; its last part is the run's very last unit, so that a
 // segment is read backwards from its last written stripe, run by run.
 import {
+  DATA_UNITS_MAX,
   FORMAT_VERSION,
+  RECORD_KIND_CONTAINER,
+  RECORD_KIND_DATA,
   SUMMARY_BLOCKS,
   SUMMARY_COMMIT,
   SUMMARY_FIRST_STRIPE,
@@ -17,6 +20,7 @@ import {
   SUMMARY_VERSION,
   SUMMARY_VOLUME_ID,
 } from "../../assembly/format.ts";
+import { MirrorvolError } from "../kernel/errors.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { copyWords, readU64, wordsOf, writeU64 } from "./words.ts";
 
@@ -97,22 +101,30 @@ export function decodeSummaryHeader(
     part: words[SUMMARY_PART / 4]!,
     parts: words[SUMMARY_PARTS / 4]!,
   };
-  return header.parts === summaryPartCount(header.blocks) && header.part < header.parts ? header : null;
+  return isRun(header) ? header : null;
 }
 
-/** The records of one part, in the run's order. */
+/** Whether there can be such a run: it has rows, and its blocks and their summary fit them. */
+function isRun({ firstStripe, rows, blocks, parts, part }: RunHeader): boolean {
+  const isWhole = parts === summaryPartCount(blocks) && part < parts;
+  return isWhole && blocks + parts <= rows * DATA_UNITS_MAX && Number.isSafeInteger(firstStripe + rows);
+}
+
+/** The records of one part, in the run's order. Throws ERR_SUMMARY for what can be none. */
 export function decodeSummaryRecords(header: RunHeader, block: Uint8Array): RunRecord[] {
   const words = wordsOf(block);
   const count = Math.min(SUMMARY_RECORDS, header.blocks - header.part * SUMMARY_RECORDS);
   return Array.from({ length: count }, (_, i) => {
     const at = (SUMMARY_HEADER_BYTES + i * SUMMARY_RECORD_BYTES) / 4;
     const shape = words[at]!;
-    return {
-      kind: shape & 0xff,
-      level: (shape >>> 8) & 0xff,
-      id: readU64(words, at + 2),
-      hash: words.slice(at + 4, at + 8),
-    };
+    const [kind, level, id] = [shape & 0xff, (shape >>> 8) & 0xff, readU64(words, at + 2)];
+    if (kind < RECORD_KIND_DATA || kind > RECORD_KIND_CONTAINER || !Number.isSafeInteger(id)) {
+      throw new MirrorvolError(
+        "ERR_SUMMARY",
+        `the run at stripe ${header.firstStripe} describes no block ${i}`,
+      );
+    }
+    return { kind, level, id, hash: words.slice(at + 4, at + 8) };
   });
 }
 

@@ -6,10 +6,12 @@
 // What lies behind the last list is zero to the end, and checked.
 import {
   CONTAINER_POINTER_BYTES,
+  DATA_UNITS_MAX,
   FORMAT_VERSION,
   ID_BYTES,
   INNER_POINTER_BYTES,
   MEMBERS_MAX,
+  PARITY_UNITS_MAX,
   SUPERBLOCK_BYTES,
   SUPERBLOCK_MAGIC,
 } from "../../assembly/format.ts";
@@ -193,7 +195,7 @@ function readFields(input: ByteReader): Superblock {
     history: Array.from({ length: input.count(HISTORY_MAX) }, () => readGeneration(input)),
   };
   input.expectZeros();
-  checkRelations(superblock.slot, superblock.members.length, superblock.history.length);
+  checkRelations(superblock);
   return superblock;
 }
 
@@ -201,9 +203,16 @@ function present<T>(isPresent: boolean, value: T): T | null {
   return isPresent ? value : null;
 }
 
-function checkRelations(slot: number, memberCount: number, historyCount: number): void {
-  if (slot >= memberCount) throw new MirrorvolError("ERR_SUPERBLOCK", `member ${slot} of ${memberCount}`);
-  if (historyCount === 0) throw new MirrorvolError("ERR_SUPERBLOCK", "it names no generation");
+function checkRelations({ slot, dataUnits: k, parityUnits: m, ...rest }: Superblock): void {
+  const refuse = (text: string) => {
+    throw new MirrorvolError("ERR_SUPERBLOCK", text);
+  };
+  const count = rest.members.length;
+  if (slot >= count) refuse(`member ${slot} of ${count}`);
+  if (rest.history.length === 0) refuse("it names no generation");
+  const isShape = k >= 1 && k <= DATA_UNITS_MAX && m <= PARITY_UNITS_MAX && k + m <= count;
+  if (!isShape) refuse(`${k} data and ${m} parity units on ${count} members`);
+  if (rest.sizeBlocks === 0) refuse("a volume without blocks");
 }
 
 function flagsOf(superblock: Superblock): number {
