@@ -119,7 +119,7 @@ export function fixed(length: number): Field<Uint8Array> {
 }
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder("utf-8", { fatal: true });
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** UTF-8 with its length (u16) in front. What is too long is cut when it is written. */
 export function text(minBytes: number, maxBytes: number): Field<string> {
