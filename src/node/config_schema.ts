@@ -66,7 +66,7 @@ function readPositiveDuration(value: unknown): number | null {
 function readUrl(value: unknown): string | null {
   if (typeof value !== "string" || !URL.canParse(value)) return null;
   const url = new URL(value);
-  const isPlain = url.username === "" && url.search === "" && url.hash === "";
+  const isPlain = url.username === "" && url.password === "" && url.search === "" && url.hash === "";
   return url.protocol === "ws:" && url.hostname !== "" && isPlain ? value : null;
 }
 
@@ -157,6 +157,15 @@ function describe(issue: v.BaseIssue<unknown>): string {
 }
 
 function show(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
+  const text = textOf(value);
   return text.length <= 60 ? text : `${text.slice(0, 57)}...`;
+}
+
+/** What is nested deeply enough can be read, but not be written again. */
+function textOf(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? String(value);
+  } catch {
+    return "something nested too deeply";
+  }
 }

@@ -7,6 +7,8 @@
 //
 // Every reader returns null for what it does not understand; the caller knows the key and says so.
 
+import { isIP } from "node:net";
+
 const SIZE_UNITS: Record<string, number> = {
   "": 1,
   KiB: 1024,
@@ -61,8 +63,12 @@ export interface HostPort {
 export function parseHostPort(address: string): HostPort | null {
   const match = /^(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})$/.exec(address);
   if (match === null) return null;
-  const port = Number(match[3]);
-  return port <= 65_535 ? { host: match[1] ?? match[2]!, port } : null;
+  const [, address6, name, digits] = match;
+  const host = address6 ?? name!;
+  // What consists of digits and dots is an IPv4 address or nothing: resolvers read "127.1" and "010.0.0.1" too.
+  const isHost = address6 !== undefined ? isIP(host) === 6 : !/^[\d.]+$/.test(host) || isIP(host) === 4;
+  const port = Number(digits);
+  return isHost && port <= 65_535 ? { host, port } : null;
 }
 
 /** The path of "unix:/path", or null. */
@@ -72,5 +78,5 @@ export function parseSocket(address: string): string | null {
 
 /** Only what can be reached from this machine alone counts; a name other than localhost may resolve to anything. */
 export function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
+  return host === "localhost" || host === "::1" || (host.startsWith("127.") && isIP(host) === 4);
 }
