@@ -12,6 +12,8 @@ export class Expectation {
   readonly blocks: number;
   readonly acknowledged: Uint8Array[];
   readonly underWay: Uint8Array[][];
+  /** Grows with each promise that was made. */
+  promises = 0;
 
   constructor(blocks: number) {
     this.blocks = blocks;
@@ -35,6 +37,7 @@ export class Expectation {
   acknowledge(lba: number, block: Uint8Array): void {
     this.acknowledged[lba] = block;
     this.underWay[lba] = [];
+    this.promises += 1;
   }
 }
 
