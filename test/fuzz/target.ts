@@ -42,6 +42,12 @@ export function refusal(error: unknown, codes?: readonly string[]): Verdict {
   return `${error.code}: ${shapeOf(error.message)}`;
 }
 
+/** For texts that repeat much of the input: the code alone tells what is new. */
+export function refusalCode(error: unknown, code: string): Verdict {
+  refusal(error, [code]);
+  return code;
+}
+
 /** A text without what an input puts into it: numbers, and what stands in quotation marks. */
 export function shapeOf(text: string): string {
   return text

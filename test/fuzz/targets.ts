@@ -1,5 +1,21 @@
 // Every target, in the order in which they run.
 import type { Target } from "./target.ts";
 import { entriesTarget, entryTarget, halfHeaderTarget } from "./targets/log_codec.ts";
+import { adminTarget, argumentsTarget, configTarget, unitsTarget } from "./targets/settings.ts";
+import { freeNodeTarget, mapNodeTarget, summaryTarget, superblockTarget } from "./targets/volume_records.ts";
+import { frameTarget } from "./targets/wire.ts";
 
-export const TARGETS: readonly Target[] = [entryTarget, entriesTarget, halfHeaderTarget];
+export const TARGETS: readonly Target[] = [
+  entryTarget,
+  entriesTarget,
+  halfHeaderTarget,
+  superblockTarget,
+  summaryTarget,
+  freeNodeTarget,
+  mapNodeTarget,
+  frameTarget,
+  unitsTarget,
+  configTarget,
+  argumentsTarget,
+  adminTarget,
+];

@@ -40,6 +40,7 @@ import {
   expectSameBytes,
   padded,
   refusal,
+  shapeOf,
   type Target,
   trimmed,
   type Verdict,
@@ -216,7 +217,7 @@ export const halfHeaderTarget: Target = {
   check: (input) => {
     const bytes = padded(input, HALF_HEADER_BYTES);
     const header = decodeHalfHeader(kernel, bytes);
-    if (typeof header === "string") return header;
+    if (typeof header === "string") return shapeOf(header);
     expectSameBytes(encodeHalfHeader(kernel, header), bytes, "half header");
     const { copy, copyCount, slot, number, startSequence, fileBytes } = header;
     expect(copy < copyCount && slot < 4, `copy ${copy} of ${copyCount}, slot ${slot}`);
