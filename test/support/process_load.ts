@@ -53,6 +53,18 @@ class WriteLedger extends BlockLedger {
     return verdict;
   }
 
+  /** The same knowledge, for a copy of the volume. Nothing may be in doubt. */
+  copy(): WriteLedger {
+    const copy = new WriteLedger(this.blockCount);
+    for (const [block, version] of this.#newest) copy.settle(block, version);
+    return copy;
+  }
+
+  override settle(block: number, version: number): void {
+    this.#newest.set(block, version);
+    super.settle(block, version);
+  }
+
   /** After a reading: the writes of which a part was there and a part was not. Then nothing is in doubt. */
   takeTorn(): Write[] {
     const isTorn = ({ first, count }: Write) => {
@@ -74,9 +86,15 @@ export class ProcessLoad {
   blocksInDoubt = 0;
   readonly #random: SeededRandom;
 
-  constructor(volumeBytes: number, seed: number) {
-    this.ledger = new WriteLedger(volumeBytes / BLOCK_BYTES);
+  constructor(volumeBytes: number, seed: number, ledger = new WriteLedger(volumeBytes / BLOCK_BYTES)) {
+    this.ledger = ledger;
     this.#random = new SeededRandom(seed);
+  }
+
+  /** For a copy of the volume, which goes its own way. Nothing may be in doubt. */
+  copy(seed: number): ProcessLoad {
+    const { ledger } = this;
+    return new ProcessLoad(ledger.blockCount * BLOCK_BYTES, seed, ledger.copy());
   }
 
   /** Writes; after that many acknowledged writes calls `kill`, which ends the server. */

@@ -15,6 +15,8 @@ export interface PairOptions {
   readonly mirrorTimeoutMs?: number;
   /** More keys of both volumes. */
   readonly volume?: object;
+  /** More keys of the volume that is the mirror at first. */
+  readonly mirrorVolume?: object;
   /** Where the search for a free port begins. */
   readonly portSeed: number;
 }
@@ -44,7 +46,7 @@ export class ProcessPair {
     });
     const sides = await Promise.allSettled([
       ProcessSide.create(shape(0, 1, sourceRole(options, addresses[1]!))),
-      ProcessSide.create(shape(1, 2, MIRROR_ROLE)),
+      ProcessSide.create(shape(1, 2, { ...options.mirrorVolume, ...MIRROR_ROLE })),
     ]);
     const [source, mirror] = sides;
     if (source.status === "fulfilled" && mirror.status === "fulfilled") {

@@ -6,7 +6,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { NbdClient } from "../../examples/support/nbd_client.ts";
-import { mirrorvol, NodeProcess } from "../../examples/support/processes.ts";
+import { type Finished, mirrorvol, NodeProcess } from "../../examples/support/processes.ts";
 import type { NodeStatus, ServedStatus } from "../../src/node/status.ts";
 import { run } from "./process_programs.ts";
 
@@ -122,19 +122,35 @@ export class ProcessSide {
 
   /** SIGTERM; an exit code other than 0 is an error. */
   async stop(): Promise<void> {
-    const { code, signal, stderr } = await this.process.stop();
-    this.#process = null;
+    const { code, signal, stderr } = await this.end();
     if (code !== 0) throw new Error(`the node ended with ${signal ?? code}: ${stderr}`);
+  }
+
+  /** SIGTERM, if nothing has ended it before; how it ended, and what it said. */
+  async end(): Promise<Finished> {
+    const finished = await this.process.stop();
+    this.#process = null;
+    return finished;
   }
 
   async status(): Promise<ServedStatus> {
     const response = await fetch(`http://${this.process.ready.http}/status`);
     const { volumes } = (await response.json()) as NodeStatus;
     const [volume] = volumes;
-    if (volume === undefined || volume.state === "failed") {
+    if (volume === undefined || !("sequence" in volume)) {
       throw new Error(`the volume is not open: ${JSON.stringify(volume)}`);
     }
-    return volume as ServedStatus;
+    return volume;
+  }
+
+  /** Resolves when a consistency point holds everything that was acknowledged before; the error if it fails. */
+  async consistencyPoint(): Promise<Error | null> {
+    const url = `http://${this.process.ready.http}/volumes/${VOLUME}/consistency-point`;
+    const headers = { "content-type": "application/json" };
+    const answer = await fetch(url, { method: "POST", headers }).catch((error: Error) => error);
+    if (answer instanceof Error) return answer;
+    const text = await answer.text();
+    return answer.ok ? null : new Error(`${answer.status} ${text}`);
   }
 
   connect(): Promise<NbdClient> {
