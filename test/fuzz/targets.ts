@@ -1,6 +1,7 @@
 // Every target, in the order in which they run.
 import type { Target } from "./target.ts";
 import { entriesTarget, entryTarget, halfHeaderTarget } from "./targets/log_codec.ts";
+import { nbdParserTarget, nbdSessionTarget } from "./targets/nbd.ts";
 import { adminTarget, argumentsTarget, configTarget, unitsTarget } from "./targets/settings.ts";
 import { freeNodeTarget, mapNodeTarget, summaryTarget, superblockTarget } from "./targets/volume_records.ts";
 import { frameTarget } from "./targets/wire.ts";
@@ -14,6 +15,8 @@ export const TARGETS: readonly Target[] = [
   freeNodeTarget,
   mapNodeTarget,
   frameTarget,
+  nbdParserTarget,
+  nbdSessionTarget,
   unitsTarget,
   configTarget,
   argumentsTarget,
