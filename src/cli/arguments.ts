@@ -57,7 +57,10 @@ const COMMANDS = {
     usage: "check   --config FILE [VOLUME...] [--json]",
     about: "prove closed volumes consistent, reading only",
     options: ["config", "json"],
-    help: "Names what is wrong; refuses volumes in use. What is degraded but consistent is a warning, and the exit code is 0.",
+    help: [
+      "Names what is wrong, with its place; refuses volumes in use.",
+      "What is degraded but consistent is a warning, and the exit code is 0.",
+    ].join("\n"),
   },
   inspect: {
     usage: "inspect superblock|log|map PATH... [--json]",

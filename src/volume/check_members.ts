@@ -140,6 +140,9 @@ export class MemberCheck {
     const sectors = Array.from({ length: SUPERBLOCK_BYTES / SECTOR_BYTES }, (_, i) => i * SECTOR_BYTES);
     const newCount = sectors.filter(isNew).length;
     if (newCount === 0 || newCount === sectors.length) return false;
+    // The first commit of a slot is written over zeros.
+    const isBlank = (from: number) => bytes.subarray(from, from + SECTOR_BYTES).every((byte) => byte === 0);
+    if (this.#newest.commit <= SUPERBLOCK_SLOTS) return sectors.every((from) => isNew(from) || isBlank(from));
     const mixed = bytes.slice();
     this.#kernel.checksum64(mixed.subarray(8), new Uint32Array(mixed.buffer, mixed.byteOffset, 2));
     const decoded = decodeSuperblock(this.#kernel, mixed);
