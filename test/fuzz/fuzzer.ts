@@ -52,6 +52,7 @@ export interface Report {
 
 /** An input that takes longer is taken for a hang that ended. */
 const SLOW_MS = 3_000;
+const DEADLINE_MS = 10_000;
 /** What one input may take of memory, beside what the machine behind a target needs anyway. */
 const MEMORY_BYTES_MAX = 64 * 1024 * 1024;
 const POOL_MAX = 2_000;
@@ -85,7 +86,7 @@ export class Fuzzer {
     const startMs = nowMs();
     const given = input.slice();
     const verdict = this.#target.check(given);
-    const result = typeof verdict === "string" ? verdict : await verdict;
+    const result = typeof verdict === "string" ? verdict : await withDeadline(verdict);
     const stray = await takeStray?.();
     if (stray !== undefined) throw stray;
     if (nowMs() - startMs > SLOW_MS) throw new Error(`took ${Math.round(nowMs() - startMs)} ms`);
@@ -220,6 +221,19 @@ export class Fuzzer {
     };
     await shrink(input, failsAlike, this.#target.seal);
     return smallest;
+  }
+}
+
+/** A promise that nobody settles is a hang, too; the timer keeps the process there to say so. */
+async function withDeadline<T>(work: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`did not end within ${DEADLINE_MS} ms`)), DEADLINE_MS);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -1,8 +1,10 @@
 // Every target, in the order in which they run.
 import type { Target } from "./target.ts";
 import { entriesTarget, entryTarget, halfHeaderTarget } from "./targets/log_codec.ts";
+import { logFilesTarget } from "./targets/log_files.ts";
 import { nbdParserTarget, nbdSessionTarget } from "./targets/nbd.ts";
 import { adminTarget, argumentsTarget, configTarget, unitsTarget } from "./targets/settings.ts";
+import { volumeFilesTarget } from "./targets/volume_files.ts";
 import { freeNodeTarget, mapNodeTarget, summaryTarget, superblockTarget } from "./targets/volume_records.ts";
 import { frameTarget } from "./targets/wire.ts";
 
@@ -21,4 +23,6 @@ export const TARGETS: readonly Target[] = [
   configTarget,
   argumentsTarget,
   adminTarget,
+  logFilesTarget,
+  volumeFilesTarget,
 ];
