@@ -32,7 +32,7 @@ import {
   SECTOR_BYTES,
 } from "../../assembly/format.ts";
 import type { Kernel } from "../kernel/kernel.ts";
-import { ENTRY_BYTES_MAX, readU64, SEAL_BYTES, writeU64 } from "./entry_codec.ts";
+import { paddedBytes, readU64, SEAL_BYTES, writeU64 } from "./entry_codec.ts";
 import { HALF_BYTES_MAX } from "./location.ts";
 import type { Generation } from "./types.ts";
 
@@ -56,8 +56,9 @@ export interface HalfUse {
 
 export interface HalfHeader extends HalfFile, HalfUse {}
 
-/** The largest entry and a seal fit. */
-export const HALF_BYTES_MIN = LOG_ENTRIES_OFFSET + ENTRY_BYTES_MAX + SEAL_BYTES;
+/** Some entries and a seal fit. A small log has small entries: `Log.entryPayloadMax`. */
+const HALF_PAYLOAD_MIN = 64 * 1024;
+export const HALF_BYTES_MIN = LOG_ENTRIES_OFFSET + paddedBytes(HALF_PAYLOAD_MIN) + SEAL_BYTES;
 
 /** Whether a file of a copy can have that size. */
 export function isHalfSize(bytes: number): boolean {

@@ -15,7 +15,12 @@
 // wait for `onSpace`. The owner calls `releaseThrough` when nothing sends an entry's bytes any more, and
 // `freeThrough` when the image that includes a seal is durable wherever it must be.
 
-import { ENTRY_HEADER_BYTES, ENTRY_KIND_SEAL, ENTRY_PAYLOAD_MAX } from "../../assembly/format.ts";
+import {
+  BLOCK_BYTES,
+  ENTRY_HEADER_BYTES,
+  ENTRY_KIND_SEAL,
+  ENTRY_PAYLOAD_MAX,
+} from "../../assembly/format.ts";
 import { assert, MirrorvolError } from "../kernel/errors.ts";
 import { LogCopies } from "./copies.ts";
 import { EntryEncoder } from "./encoder.ts";
@@ -143,6 +148,12 @@ export class Log {
     return this.#halves.roomBytes;
   }
 
+  /** The largest payload that an entry can have here, in whole blocks: it must fit an empty half. */
+  get entryPayloadMax(): number {
+    const room = this.#halves.roomBytes - ENTRY_HEADER_BYTES;
+    return Math.min(ENTRY_PAYLOAD_MAX, room - (room % BLOCK_BYTES));
+  }
+
   /** The oldest entry that is held; tail + 1 when there is none. */
   get firstSequence(): number {
     return this.#halves.first.firstSequence;
@@ -184,7 +195,7 @@ export class Log {
   ): AppendedEntry | null {
     this.#assertUsable();
     const payloadBytes = payload === null ? 0 : sumBytes(payload);
-    assert(payloadBytes <= ENTRY_PAYLOAD_MAX, `log: a payload of ${payloadBytes} bytes is too large`);
+    assert(payloadBytes <= this.entryPayloadMax, `log: a payload of ${payloadBytes} bytes is too large`);
     const place = this.#findPlace(kind, payloadBytes);
     if (place === null) return null;
     const at = this.#ringView.byteOffset + place.ringOffset;

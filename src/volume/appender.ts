@@ -3,7 +3,7 @@
 //
 // Completing a partial block may read from the members, and somebody may change the block meanwhile: then it is
 // completed again. The check and the append are one synchronous step.
-import { BLOCK_BYTES, ENTRY_KIND_TRIM, ENTRY_KIND_WRITE, ENTRY_PAYLOAD_MAX } from "../../assembly/format.ts";
+import { BLOCK_BYTES, ENTRY_KIND_TRIM, ENTRY_KIND_WRITE } from "../../assembly/format.ts";
 import { verifier } from "./consistency_point.ts";
 import type { VolumeCore } from "./core.ts";
 import type { PendingEntry, WriteMode } from "./pending.ts";
@@ -39,7 +39,7 @@ export class Appender {
     const acknowledged: Promise<void>[] = [];
     for (let at = 0; at < data.length; ) {
       const position = offset + at;
-      const room = ENTRY_PAYLOAD_MAX - (position % BLOCK_BYTES);
+      const room = this.#core.log.entryPayloadMax - (position % BLOCK_BYTES);
       const piece = data.subarray(at, at + Math.min(room, data.length - at));
       const appended = await this.#writePiece(position, piece, request).catch((error: unknown) => {
         for (const promise of acknowledged) promise.catch(() => {});

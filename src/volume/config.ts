@@ -44,7 +44,6 @@ export const RING_BYTES = 8 * 1024 * 1024;
 export const CACHE_BYTES = 16 * 1024 * 1024;
 export const CP_INTERVAL_MS = 10_000;
 const LOG_COPIES_MAX = 4;
-/** One entry of the largest size and its seal must fit. */
 const LOG_HALF_BYTES_MIN = Math.ceil(HALF_BYTES_MIN / BLOCK_BYTES) * BLOCK_BYTES;
 const SEGMENT_STRIPES_MIN = 32;
 const SEGMENT_STRIPES_MAX = 4096;

@@ -18,7 +18,7 @@ import { type CpApplication, MirrorSide } from "./mirror_side.ts";
 import { openVolume } from "./open.ts";
 import type { WriteMode } from "./pending.ts";
 import { VolumeReader } from "./reader.ts";
-import { corruptLog, fenced } from "./refusals.ts";
+import { corruptLog, demoted, fenced } from "./refusals.ts";
 import { type VolumeStatus, volumeStatus } from "./status.ts";
 import type { GenerationRecord, Role, Superblock } from "./superblock.ts";
 import { extendHistory, newGenerationId } from "./superblock.ts";
@@ -152,7 +152,8 @@ export class Volume extends EventTarget {
 
   /**
    * Resolves when the data is as durable as the mode says; it must not change until then. Each piece of at most
-   * 1 MiB is one log entry. Rejects with ERR_RANGE, ERR_NO_SPACE, ERR_MIRROR_LOST (then it is in doubt).
+   * 1 MiB (less where the log is small) is one log entry. Rejects with ERR_RANGE, ERR_NO_SPACE, ERR_MIRROR_LOST
+   * (then it is in doubt).
    */
   async write(offset: number, data: Uint8Array, options: WriteOptions = {}): Promise<void> {
     this.#check(offset, data.length);
@@ -345,6 +346,7 @@ export class Volume extends EventTarget {
     const newest = this.history[this.history.length - 1]!;
     log.generation = { number: newest.number, id: newest.id };
     if (changes.role !== undefined) this.#runner.enable(changes.role === "source");
+    if (changes.role === "mirror") this.#core.demote(demoted(this.name, this.persisted.fencedBy));
   }
 
   adopt(entry: Uint8Array): AppendedEntry | null {

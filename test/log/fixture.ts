@@ -1,9 +1,10 @@
 // What the log's tests share: a small log on simulated storage, entries whose content says who they are, and
 // an owner that grants whatever the log asks for.
-import { BLOCK_BYTES, ENTRY_KIND_SEAL, ENTRY_KIND_WRITE } from "../../assembly/format.ts";
+import { BLOCK_BYTES, ENTRY_KIND_SEAL, ENTRY_KIND_WRITE, LOG_ENTRIES_OFFSET } from "../../assembly/format.ts";
 import type { Storage } from "../../src/io/disk.ts";
 import type { Kernel } from "../../src/kernel/kernel.ts";
-import { createLog, type Generation, HALF_BYTES_MIN, Log, type LogPosition } from "../../src/log/log.ts";
+import { ENTRY_BYTES_MAX, SEAL_BYTES } from "../../src/log/entry_codec.ts";
+import { createLog, type Generation, Log, type LogPosition } from "../../src/log/log.ts";
 import { assert } from "../support/harness.ts";
 import { pooledKernel } from "../support/kernel_pool.ts";
 import type { MemoryStorage } from "../support/memory_storage.ts";
@@ -12,7 +13,8 @@ export const VOLUME_ID = Uint8Array.from({ length: 16 }, (_unused, index) => ind
 export const GENERATION: Generation = { number: 1, id: 0x1122334455667788n };
 export const START: LogPosition = { sequence: 0, chain: 0n };
 export const PREFIXES = ["a/log", "b/log"] as const;
-export const HALF_BYTES = HALF_BYTES_MIN;
+/** The largest entry and a seal fit. */
+export const HALF_BYTES = LOG_ENTRIES_OFFSET + ENTRY_BYTES_MAX + SEAL_BYTES;
 export const RING_BYTES = 3 * 1024 * 1024;
 const MEMORY_BYTES = 12 * 1024 * 1024;
 

@@ -51,7 +51,8 @@ export class Ending {
   #expectOpened(): void {
     for (const { name, running } of this.#stage.machines) {
       for (const { failure, hosted } of running.values()) {
-        if (failure) this.#stage.fail(`${hosted.config.name} on ${name} cannot be opened: ${String(failure)}`);
+        if (failure)
+          this.#stage.fail(`${hosted.config.name} on ${name} cannot be opened: ${String(failure)}`);
       }
     }
   }
@@ -104,10 +105,13 @@ export class Ending {
     await this.#until(isEqual, `${pair.name} has the same CP on both sides`);
     if (stage.failure !== null) return;
     const [ours, theirs] = [hex(source.volume!.rootHash), hex(mirror.volume!.rootHash)];
-    if (ours !== theirs) return stage.fail(`${pair.name}: CP ${source.volume!.cp} has root ${ours} and ${theirs}`);
+    if (ours !== theirs)
+      return stage.fail(`${pair.name}: CP ${source.volume!.cp} has root ${ours} and ${theirs}`);
     const [one, other] = [source.volume!.position, mirror.volume!.position];
     if (one.sequence !== other.sequence || one.chain !== other.chain) {
-      return stage.fail(`${pair.name}: the logs end at ${one.sequence} and ${other.sequence}, or differ there`);
+      return stage.fail(
+        `${pair.name}: the logs end at ${one.sequence} and ${other.sequence}, or differ there`,
+      );
     }
     if (stage.pairs.length === 1) await this.#proveFailover(pair, source, mirror);
   }
@@ -138,7 +142,8 @@ export class Ending {
     const endUs = stage.timeline.nowUs + PATIENCE_US;
     while (stage.failure === null && !isSo()) {
       if (await stage.timeline.step(endUs)) continue;
-      if (isRequired) stage.fail(`not so within ${PATIENCE_US / 1e6} s of its time: ${what}${stage.describe()}`);
+      if (isRequired)
+        stage.fail(`not so within ${PATIENCE_US / 1e6} s of its time: ${what}${stage.describe()}`);
       return;
     }
   }

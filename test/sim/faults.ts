@@ -43,7 +43,9 @@ function draw(plan: Choices, from: readonly string[], count: number): string[] {
 /** The files of a member, or of a log copy (one for each half). */
 export function filesOf(side: Side, device: string): SimFile[] {
   const { files } = side.machine.disks;
-  return [...files].filter(([path]) => path === device || path.startsWith(`${device}.`)).map(([, file]) => file);
+  return [...files]
+    .filter(([path]) => path === device || path.startsWith(`${device}.`))
+    .map(([, file]) => file);
 }
 
 export function isMember(side: Side, device: string): boolean {
@@ -62,7 +64,8 @@ export function setTrap(stage: Stage, plan: Choices, side: Side): void {
     const situation = `${kind} ${isOfMembers ? "on a member" : "on a log copy"}`;
     if (isSituation(situation)) stage.met(situation);
     const { damaged, config } = side;
-    if (isOfMembers && damaged.add(device).size > config.parity) stage.met("more members damaged than parity");
+    if (isOfMembers && damaged.add(device).size > config.parity)
+      stage.met("more members damaged than parity");
   };
   file.traps.push({ kind, byBlocks: 1 + plan.below(64), onSprung });
 }

@@ -5,16 +5,16 @@
 // without it shows.
 
 import type { VolumeConfig } from "../../src/volume/volume.ts";
+import type { Situation } from "./coverage.ts";
 import { Ending } from "./ending.ts";
 import { chooseDamageable } from "./faults.ts";
 import { Machine } from "./machine.ts";
 import { Model, SECTOR_BYTES } from "./model.ts";
-import type { Situation } from "./coverage.ts";
 import { configOf, newVolume, SHAPES, VOLUME_BLOCKS } from "./shapes.ts";
 import { SimNetwork } from "./sim_network.ts";
 import { type Pair, Side, Stage } from "./stage.ts";
 import { STEP_KINDS, takeStep } from "./steps.ts";
-import { encodeTape, Tape } from "./tape.ts";
+import { encodeTape, type Tape } from "./tape.ts";
 import { Timeline } from "./timeline.ts";
 
 export interface Outcome {
@@ -110,6 +110,7 @@ async function makePair(
     machine.hosted.push({ config, target: i === 0 && target ? { url, ...target } : null });
     const side = new Side(machine, config);
     side.damageable = chooseDamageable(plan, side, isRecoverable);
+    machine.damageable.push(...side.damageable);
     if (i === 0) side.model = new Model(SECTORS);
     sides.push(side);
   }

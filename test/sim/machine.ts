@@ -49,7 +49,9 @@ export class Running {
   get isMirrorComplete(): boolean {
     if (this.relationship === null || this.volume === null) return false;
     const { state, acknowledgedSequence, aloneSince } = this.relationship.status();
-    return state === "in sync" && aloneSince === null && acknowledgedSequence >= this.volume.position.sequence;
+    return (
+      state === "in sync" && aloneSince === null && acknowledgedSequence >= this.volume.position.sequence
+    );
   }
 }
 
@@ -57,6 +59,8 @@ export class Machine {
   readonly name: string;
   readonly disks: SimDisks;
   readonly hosted: Hosted[] = [];
+  /** Devices that may come back as they were at the last start. */
+  readonly damageable: string[] = [];
   life: Life | null = null;
   running = new Map<string, Running>();
   service: MirrorService | null = null;
@@ -97,7 +101,7 @@ export class Machine {
   /** Begins a life. It goes on by itself as the timeline runs. */
   start(): void {
     const life = { isOver: false };
-    this.disks.keepOlder();
+    this.disks.keepOlder(this.damageable);
     this.life = life;
     this.#lives += 1;
     this.running = new Map(this.hosted.map((hosted) => [hosted.config.name, new Running(hosted)]));

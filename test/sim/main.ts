@@ -39,10 +39,18 @@ interface Settings {
   readonly logFile: string | null;
 }
 
-type Message = { readonly totals: Totals } | { readonly failed: number };
+type Message = { readonly totals: Totals } | { readonly failed: number; readonly failure: string };
 
 function emptyTotals(): Totals {
-  return { runs: 0, events: 0, operations: 0, acknowledged: 0, failovers: 0, situations: {}, failedSeeds: [] };
+  return {
+    runs: 0,
+    events: 0,
+    operations: 0,
+    acknowledged: 0,
+    failovers: 0,
+    situations: {},
+    failedSeeds: [],
+  };
 }
 
 async function main(args: string[]): Promise<number> {
@@ -84,13 +92,17 @@ async function replay(tape: Tape, isVerbose: boolean): Promise<number> {
   const outcome = await playHistory(tape);
   if (isVerbose) for (const line of outcome.log) console.log(`  ${line}`);
   const { events, operations, acknowledged, trace } = outcome;
-  console.log(`${events} events, ${operations} operations, ${acknowledged} writes acknowledged, trace ${trace}`);
+  console.log(
+    `${events} events, ${operations} operations, ${acknowledged} writes acknowledged, trace ${trace}`,
+  );
   console.log(outcome.failure === null ? "passed" : `FAILED: ${outcome.failure}`);
   return outcome.failure === null ? 0 : 1;
 }
 
 /** One of several processes: every jobs-th seed. */
 async function work(settings: Settings, index: number): Promise<number> {
+  // A failure is played again, with all it says; here they would only cost time.
+  Error.stackTraceLimit = 0;
   const totals = emptyTotals();
   const endMs = settings.seconds > 0 ? Date.now() + settings.seconds * 1000 : Number.POSITIVE_INFINITY;
   let isTold = false;
@@ -103,7 +115,7 @@ async function work(settings: Settings, index: number): Promise<number> {
     add(totals, outcome);
     if (outcome.failure === null) continue;
     totals.failedSeeds.push(seed);
-    process.send!({ failed: seed } satisfies Message);
+    process.send!({ failed: seed, failure: outcome.failure } satisfies Message);
     if (!settings.isKeptGoing) break;
   }
   process.send!({ totals } satisfies Message);
@@ -116,7 +128,8 @@ function add(totals: Totals, outcome: Outcome): void {
   totals.events += outcome.events;
   totals.operations += outcome.operations;
   totals.acknowledged += outcome.acknowledged;
-  if (outcome.situations.has("promoted") || outcome.situations.has("promoted by force")) totals.failovers += 1;
+  if (outcome.situations.has("promoted") || outcome.situations.has("promoted by force"))
+    totals.failovers += 1;
   for (const situation of outcome.situations) {
     totals.situations[situation] = (totals.situations[situation] ?? 0) + 1;
   }
@@ -133,8 +146,9 @@ async function playAll(settings: Settings, args: string[]): Promise<number> {
   const ends = children.map((child) => {
     child.on("message", (message: Message) => {
       if ("totals" in message) return merge(totals, message.totals);
-      console.log(`seed ${message.failed} failed`);
-      if (!settings.isKeptGoing) for (const other of children) if (other !== child && other.connected) other.send("stop");
+      console.log(`seed ${message.failed}: ${message.failure}`);
+      if (!settings.isKeptGoing)
+        for (const other of children) if (other !== child && other.connected) other.send("stop");
     });
     return new Promise<number>((resolve) => child.on("exit", (code) => resolve(code ?? 1)));
   });
@@ -192,8 +206,12 @@ function record(file: string, { seed }: Settings, totals: Totals, seconds: numbe
   const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" }).trim();
   const day = new Date().toISOString().slice(0, 10);
   const { runs, failovers, failedSeeds } = totals;
-  const failed = failedSeeds.length === 0 ? "0" : `${failedSeeds.length} (${failedSeeds.slice(0, 3).join(", ")})`;
-  appendFileSync(file, `| ${day} | ${commit} | ${seed} | ${runs} | ${failovers} | ${failed} | ${seconds.toFixed(0)} |\n`);
+  const failed =
+    failedSeeds.length === 0 ? "0" : `${failedSeeds.length} (${failedSeeds.slice(0, 3).join(", ")})`;
+  appendFileSync(
+    file,
+    `| ${day} | ${commit} | ${seed} | ${runs} | ${failovers} | ${failed} | ${seconds.toFixed(0)} |\n`,
+  );
 }
 
 async function explain(seed: number): Promise<void> {

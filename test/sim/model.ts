@@ -27,6 +27,13 @@ export interface Write {
   endedUs: number;
 }
 
+/** A read that has begun. */
+export interface Read {
+  readonly first: number;
+  readonly beganUs: number;
+  readonly before: readonly (readonly Write[])[];
+}
+
 interface Register {
   own: readonly Write[];
   mirror: readonly Write[];
@@ -84,11 +91,17 @@ export class Model {
     for (const register of this.#registers) register.mirror = register.own;
   }
 
+  /** To be called when a read begins: what it may still see, whatever is acknowledged before it ends. */
+  beginRead(first: number, count: number, nowUs: number): Read {
+    const before = this.#registers.slice(first, first + count).map(({ own }) => own);
+    return { first, beganUs: nowUs, before };
+  }
+
   /** Null: the bytes are right. Otherwise what is wrong. */
-  observe(first: number, bytes: Uint8Array, beganUs: number, isSafe: boolean): string | null {
-    for (let at = 0; at < bytes.length; at += SECTOR_BYTES) {
-      const sector = first + at / SECTOR_BYTES;
-      const wrong = this.#observeSector(sector, bytes.subarray(at, at + SECTOR_BYTES), beganUs, isSafe);
+  observe(read: Read, bytes: Uint8Array, isSafe: boolean): string | null {
+    for (let i = 0; i < read.before.length; i++) {
+      const sector = bytes.subarray(i * SECTOR_BYTES, (i + 1) * SECTOR_BYTES);
+      const wrong = this.#observeSector(read, i, sector, isSafe);
       if (wrong !== null) return wrong;
     }
     return null;
@@ -108,19 +121,22 @@ export class Model {
     return model;
   }
 
-  #observeSector(sector: number, bytes: Uint8Array, beganUs: number, isSafe: boolean): string | null {
-    const id = valueOf(sector, bytes);
+  #observeSector({ first, beganUs, before }: Read, index: number, bytes: Uint8Array, isSafe: boolean) {
+    const sector = first + index;
+    const id = writeIn(sector, bytes);
     const register = this.#registers[sector]!;
     if (id === null) return `sector ${sector} holds what nobody wrote there: ${preview(bytes)}`;
     const isSeen = (write: Write) => (id === 0 ? write.isZero : write.id === id);
     const seen = register.own.filter(isSeen);
     if (seen.length === 0) {
+      // It was overwritten while it was read.
+      if (before[index]!.some(isSeen)) return null;
       const may = register.own.map((write) => `${write.id}${write.isZero ? " (zeros)" : ""}`);
       return `sector ${sector} holds write ${id}; it may hold ${may.join(", ")}`;
     }
     if (register.own.length === 1 && register.mirror === register.own) return null;
-    const latestBegan = Math.min(...seen.map((write) => write.beganUs));
-    const isLeft = (each: Write) => isSeen(each) || (each.endedUs >= beganUs && each.endedUs >= latestBegan);
+    const earliestUs = Math.min(...seen.map((write) => write.beganUs));
+    const isLeft = (each: Write) => isSeen(each) || (each.endedUs >= beganUs && each.endedUs >= earliestUs);
     this.#keep(register, isLeft, isSafe);
     return null;
   }
@@ -144,7 +160,7 @@ export function fill(bytes: Uint8Array, firstSector: number, id: number): void {
 }
 
 /** The write that filled the sector, 0 for zeros, null for anything else. */
-function valueOf(sector: number, bytes: Uint8Array): number | null {
+function writeIn(sector: number, bytes: Uint8Array): number | null {
   const words = new Uint32Array(bytes.buffer, bytes.byteOffset, SECTOR_WORDS);
   const id = words[0]!;
   if (id === 0) return words.every((word) => word === 0) ? 0 : null;

@@ -2,7 +2,7 @@
 // history, so each shape is made once a process, and every history starts from a copy. (Both sides of all histories
 // so have the same ids. Nothing depends on them but that they differ.)
 
-import { LOG_HALF_COUNT } from "../../assembly/format.ts";
+import { BLOCK_BYTES, LOG_HALF_COUNT } from "../../assembly/format.ts";
 import { Kernel } from "../../src/kernel/kernel.ts";
 import { HALF_BYTES_MIN } from "../../src/log/create.ts";
 import { type Role, Volume, type VolumeConfig } from "../../src/volume/volume.ts";
@@ -12,7 +12,6 @@ import { SimNetwork } from "./sim_network.ts";
 import { Tape } from "./tape.ts";
 import { ALWAYS, Timeline } from "./timeline.ts";
 
-const BLOCK_BYTES = 4096;
 export const VOLUME_BLOCKS = 96;
 
 export interface Shape {
@@ -24,6 +23,8 @@ export interface Shape {
 }
 
 const MIB = 1024 * 1024;
+/** Small, so that logs are full now and then, and recoveries have little to read. */
+const HALF_BYTES = Math.ceil((2 * HALF_BYTES_MIN) / BLOCK_BYTES) * BLOCK_BYTES;
 
 /** The first one is the simplest. */
 export const SHAPES: readonly Shape[] = [
@@ -37,7 +38,8 @@ export const SHAPES: readonly Shape[] = [
 ];
 
 export function configOf(name: string, shape: Shape, cpIntervalMs: number): VolumeConfig {
-  const paths = (what: string, count: number) => Array.from({ length: count }, (_, i) => `${name}/${what}${i}`);
+  const paths = (what: string, count: number) =>
+    Array.from({ length: count }, (_, i) => `${name}/${what}${i}`);
   return {
     name,
     sizeBytes: VOLUME_BLOCKS * BLOCK_BYTES,
@@ -45,7 +47,7 @@ export function configOf(name: string, shape: Shape, cpIntervalMs: number): Volu
     parity: shape.parity,
     memberBytes: shape.memberBytes,
     log: paths("log", shape.logCopies),
-    logBytes: LOG_HALF_COUNT * Math.ceil(HALF_BYTES_MIN / BLOCK_BYTES) * BLOCK_BYTES,
+    logBytes: LOG_HALF_COUNT * HALF_BYTES,
     ringBytes: 3 * MIB,
     cacheBytes: MIB / 4,
     segmentStripes: shape.segmentStripes,
@@ -56,7 +58,11 @@ export function configOf(name: string, shape: Shape, cpIntervalMs: number): Volu
 const made = new Map<string, Map<string, MemoryFile>>();
 
 /** The files of a new volume, as a machine's disks have them. */
-export async function newVolume(config: VolumeConfig, shape: Shape, role: Role): Promise<Map<string, MemoryFile>> {
+export async function newVolume(
+  config: VolumeConfig,
+  shape: Shape,
+  role: Role,
+): Promise<Map<string, MemoryFile>> {
   const key = JSON.stringify([config.name, shape, role]);
   const known = made.get(key);
   if (known) return known;

@@ -17,7 +17,7 @@
 
 import type { Disk, DiskOperation, Storage } from "../../src/io/disk.ts";
 import { diskError, refuseOperation } from "../../src/io/disk_errors.ts";
-import { MirrorvolError } from "../../src/kernel/errors.ts";
+import type { MirrorvolError } from "../../src/kernel/errors.ts";
 import { assertDisjoint } from "../support/memory_disk.ts";
 import { type CrashPolicy, MemoryFile } from "../support/memory_file.ts";
 import type { Choices } from "./tape.ts";
@@ -106,9 +106,12 @@ export class SimDisks {
     }
   }
 
-  /** Remembers the files as they are, for devices that come back stale. */
-  keepOlder(): void {
-    for (const file of this.files.values()) file.older = file.memory.afterCrash(() => "keep");
+  /** Remembers devices as they are, for when they come back stale. */
+  keepOlder(devices: readonly string[]): void {
+    for (const [path, file] of this.files) {
+      if (!devices.some((device) => path === device || path.startsWith(`${device}.`))) continue;
+      file.older = file.memory.afterCrash(() => "keep");
+    }
   }
 
   /** Something is on its way to one of these files, or was and is not durable. */
@@ -152,7 +155,8 @@ class SimStorage implements Storage {
   async open(path: string, options: { readonly readOnly?: boolean } = {}): Promise<Disk> {
     await this.#wait();
     const file = this.#disks.files.get(path);
-    if (file === undefined) throw diskError({ path, operation: "open", code: "ERR_NOT_FOUND", cause: "no such file" });
+    if (file === undefined)
+      throw diskError({ path, operation: "open", code: "ERR_NOT_FOUND", cause: "no such file" });
     return new SimDisk(this.#disks, this.#life, path, file, options.readOnly === true, this.#locks);
   }
 
@@ -182,7 +186,12 @@ class SimStorage implements Storage {
     await this.#wait();
     const held = disks.find(({ path }) => this.#locks.get(path)?.isOver === false);
     if (held) {
-      const fault = { path: held.path, operation: "lock", code: "ERR_LOCKED", cause: "another opener holds it" };
+      const fault = {
+        path: held.path,
+        operation: "lock",
+        code: "ERR_LOCKED",
+        cause: "another opener holds it",
+      };
       throw diskError(fault as Parameters<typeof diskError>[0]);
     }
     for (const { path } of disks) this.#locks.set(path, this.#life);

@@ -13,7 +13,7 @@ import type { MirrorTarget } from "../../src/replication/source.ts";
 import type { Volume, VolumeConfig, WriteMode } from "../../src/volume/volume.ts";
 import type { Situation } from "./coverage.ts";
 import type { Machine, Running } from "./machine.ts";
-import { fill, Model, SECTOR_BYTES, type Write } from "./model.ts";
+import { fill, type Model, SECTOR_BYTES, type Write } from "./model.ts";
 import type { SimNetwork } from "./sim_network.ts";
 import type { Life, Timeline } from "./timeline.ts";
 
@@ -75,6 +75,7 @@ const ALWAYS_EXPLAINED = new Set([
   "ERR_CLOSED",
   "ERR_MIRROR_LOST",
   "ERR_IN_DOUBT",
+  "ERR_TIMEOUT",
   "ERR_DIVERGED",
   "ERR_DEMOTED",
   "ERR_NOT_A_SOURCE",
@@ -122,7 +123,12 @@ export class Stage {
     const data = new Uint8Array(count * SECTOR_BYTES);
     fill(data, first, id);
     const write = model.begin(first, count, id, false, this.timeline.nowUs);
-    const operation = this.#begin("write", side, write, `write ${id} of sectors ${first} to ${first + count - 1}`);
+    const operation = this.#begin(
+      "write",
+      side,
+      write,
+      `write ${id} of sectors ${first} to ${first + count - 1}`,
+    );
     const options = { signal: operation.abort.signal, ...(mode ? { mode } : {}) };
     const done = volume.write(first * SECTOR_BYTES, data, options);
     this.#watchWrite(operation, done, first, count, mode);
@@ -142,13 +148,13 @@ export class Stage {
   read(side: Side, first: number, count: number): void {
     const { volume, model } = side;
     if (volume === null || model === null) return;
-    const beganUs = this.timeline.nowUs;
+    const read = model.beginRead(first, count, this.timeline.nowUs);
     const operation = this.#begin("read", side, null, `read of sectors ${first} to ${first + count - 1}`);
     const { signal } = operation.abort;
     volume.read(first * SECTOR_BYTES, count * SECTOR_BYTES, { signal }).then(
       (bytes) => {
         if (!this.#end(operation)) return;
-        const wrong = model.observe(first, bytes, beganUs, this.#isSafe(side, undefined));
+        const wrong = model.observe(read, bytes, this.#isSafe(side, undefined));
         if (wrong !== null) this.fail(`${this.#where(side)}: a read is wrong: ${wrong}`);
       },
       (error) => this.#failed(operation, error),
@@ -247,10 +253,12 @@ export class Stage {
   noteCrash(machine: Machine): void {
     const { isOpening } = machine;
     if (isOpening) this.met("crash during recovery");
-    if (isOpening && machine.hasCrashedOpening) this.met("crash during recovery after a crash during recovery");
+    if (isOpening && machine.hasCrashedOpening)
+      this.met("crash during recovery after a crash during recovery");
     machine.hasCrashedOpening = isOpening;
     for (const operation of this.open) {
-      if (operation.life === machine.life && operation.kind === "write") this.met("crash while writes are under way");
+      if (operation.life === machine.life && operation.kind === "write")
+        this.met("crash while writes are under way");
     }
     for (const side of this.pairs.flatMap(({ sides }) => sides)) {
       if (side.machine !== machine) continue;

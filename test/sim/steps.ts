@@ -2,7 +2,7 @@
 
 import { crashPolicy, damageDevice, rot, setTrap } from "./faults.ts";
 import type { Machine } from "./machine.ts";
-import { type Pair, type Side, type Stage } from "./stage.ts";
+import type { Pair, Side, Stage } from "./stage.ts";
 import type { Choices } from "./tape.ts";
 
 interface StepKind {
@@ -29,7 +29,11 @@ export const STEP_KINDS: readonly StepKind[] = [
   { name: "burst", weight: 3, take: burst },
   { name: "clear", weight: 5, take: clear },
   { name: "flush", weight: 2, take: (stage, plan) => serving(stage, plan, (side) => stage.flush(side)) },
-  { name: "cp", weight: 5, take: (stage, plan) => serving(stage, plan, (side) => stage.consistencyPoint(side)) },
+  {
+    name: "cp",
+    weight: 5,
+    take: (stage, plan) => serving(stage, plan, (side) => stage.consistencyPoint(side)),
+  },
   { name: "time", weight: 6, take: letTimePass },
   { name: "crash", weight: 4, take: crash },
   { name: "crash both", weight: 1, take: crashBoth },
@@ -239,4 +243,3 @@ function failOver(stage: Stage, plan: Choices): void {
   crashMachine(stage, plan, source.machine);
   stage.promoteSoon(pair, mirror);
 }
-

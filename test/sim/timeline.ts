@@ -58,9 +58,15 @@ export class Timeline {
 
   /** Runs the next event, if it comes before the moment; then lets the program go on. False: there is none. */
   async step(untilUs = Number.POSITIVE_INFINITY): Promise<boolean> {
-    for (;;) {
+    // What was begun since the last event may have set the next one only after a turn.
+    for (let isRested = false; ; ) {
       const next = this.#heap[0];
-      if (next === undefined || next.atUs > untilUs) return false;
+      if (next === undefined || next.atUs > untilUs) {
+        if (isRested) return false;
+        await turn();
+        isRested = true;
+        continue;
+      }
       this.#pop();
       if (next.action === null || next.life.isOver) continue;
       this.nowUs = next.atUs;

@@ -12,7 +12,7 @@
 // itself. So an older write may survive where a newer one to the same sector does not.
 
 import { SECTOR_BYTES } from "../../assembly/format.ts";
-import { forEachPage, PAGE_BYTES, SparseImage } from "./memory_image.ts";
+import { allocate, forEachPage, PAGE_BYTES, SparseImage } from "./memory_image.ts";
 import { SeededRandom } from "./memory_random.ts";
 
 export interface UnsyncedWrite {
@@ -69,9 +69,10 @@ export class MemoryFile {
 
   /** Returns the write's order, for `sync`. */
   write(offset: number, from: Uint8Array): number {
-    const data = from.slice();
+    const data = allocate(from.length);
+    data.set(from);
     forEachPage(offset, data, (index, within, piece) => {
-      this.#overlay.writable(index, this.#durable.page(index)).set(piece, within);
+      this.#overlay.put(index, within, piece, this.#durable.page(index));
     });
     this.#writeCount += 1;
     this.#unsynced.push({ path: this.path, order: this.#writeCount, offset, data });

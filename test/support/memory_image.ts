@@ -1,8 +1,24 @@
-// What a simulated disk holds: a sparse array of bytes in pages of 8 KiB. Pages nobody wrote read as zeros
+// What a simulated disk holds: a sparse array of bytes in pages of 4 KiB. Pages nobody wrote read as zeros
 // and cost nothing, so a disk of many terabytes is fine. `fork` makes a second image that shares every page;
 // whoever writes to a shared page copies it first.
 
-export const PAGE_BYTES = 8 * 1024;
+export const PAGE_BYTES = 4 * 1024;
+/** Pages are cut from larger pieces: a buffer for each would keep the collector busy. */
+const SLAB_BYTES = 64 * PAGE_BYTES;
+
+let slab = new Uint8Array(0);
+let slabUsed = 0;
+
+/** New bytes, all zero. */
+export function allocate(bytes: number): Uint8Array {
+  if (bytes > SLAB_BYTES / 4) return new Uint8Array(bytes);
+  if (slabUsed + bytes > slab.length) {
+    slab = new Uint8Array(SLAB_BYTES);
+    slabUsed = 0;
+  }
+  slabUsed += bytes;
+  return slab.subarray(slabUsed - bytes, slabUsed);
+}
 
 export class SparseImage {
   #pages: Map<number, Uint8Array>;
@@ -35,14 +51,28 @@ export class SparseImage {
   }
 
   write(offset: number, from: Uint8Array): void {
-    forEachPage(offset, from, (index, within, piece) => this.writable(index).set(piece, within));
+    forEachPage(offset, from, (index, within, piece) => this.put(index, within, piece));
+  }
+
+  /** Writes within a page; a new page starts as a copy of `base`, or as zeros. */
+  put(index: number, within: number, piece: Uint8Array, base?: Uint8Array): void {
+    // What was never written is zeros already.
+    if (base === undefined && this.#pages.get(index) === undefined && isZero(piece)) return;
+    if (piece.length < PAGE_BYTES || this.#owned.has(index)) {
+      this.writable(index, base).set(piece, within);
+      return;
+    }
+    const page = allocate(PAGE_BYTES);
+    page.set(piece);
+    this.#pages.set(index, page);
+    this.#owned.add(index);
   }
 
   /** The page as something that may be written; a new one starts as a copy of `base`, or as zeros. */
   writable(index: number, base?: Uint8Array): Uint8Array {
     const old = this.#pages.get(index);
     if (old !== undefined && this.#owned.has(index)) return old;
-    const page = new Uint8Array(PAGE_BYTES);
+    const page = allocate(PAGE_BYTES);
     const content = old ?? base;
     if (content !== undefined) page.set(content);
     this.#pages.set(index, page);
@@ -59,6 +89,17 @@ export class SparseImage {
     this.#owned.clear();
     return new SparseImage(new Map(this.#pages));
   }
+}
+
+const ZEROS = new Uint8Array(1024 * 1024);
+
+export function isZero(bytes: Uint8Array): boolean {
+  if (bytes.length === 0 || bytes[0] !== 0) return bytes.length === 0;
+  for (let at = 0; at < bytes.length; at += ZEROS.length) {
+    const piece = bytes.subarray(at, at + ZEROS.length);
+    if (Buffer.compare(piece, ZEROS.subarray(0, piece.length)) !== 0) return false;
+  }
+  return true;
 }
 
 /** Cuts a range of bytes at the borders of pages. */
