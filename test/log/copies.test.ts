@@ -164,4 +164,33 @@ test("a copy that fails while recovery writes to it is dropped, and the log come
   await again.close();
 });
 
+test("what is written counts only when a copy that a heal has lost meanwhile is recorded too", async () => {
+  const storage = await fresh();
+  const heard: string[] = [];
+  let record = () => {};
+  const recorded = new Promise<void>((resolve) => (record = resolve));
+  const log = await openLog(storage, {
+    onDurable: (sequence) => heard.push(`durable ${sequence}`),
+    onCopyFailed: async (copy) => {
+      heard.push(`failed ${copy}`);
+      await recorded;
+      heard.push(`recorded ${copy}`);
+    },
+  });
+  await writeMany(log, [1]);
+  storage.inner.poke("a/log.1", 4096, new Uint8Array(512));
+  storage.isFaulty = (what, path) => what === "write" && path.startsWith("a/");
+  const reading = tagsOf(log);
+  for (let turn = 0; turn < 50; turn += 1) await Promise.resolve();
+  storage.isFaulty = () => false;
+  appendWrite(log, 2);
+  const waiting = log.whenDurable(2);
+  for (let turn = 0; turn < 50; turn += 1) await Promise.resolve();
+  assert.equal(heard, ["durable 1", "failed 0"]);
+  record();
+  await Promise.all([reading, waiting]);
+  assert.equal(heard, ["durable 1", "failed 0", "recorded 0", "durable 2"]);
+  await log.close();
+});
+
 test.run();

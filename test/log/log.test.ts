@@ -1,4 +1,12 @@
-import { ENTRY_KIND_SEAL, ENTRY_KIND_TRIM, ENTRY_KIND_WRITE } from "../../assembly/format.ts";
+import {
+  BLOCK_BYTES,
+  ENTRY_KIND_SEAL,
+  ENTRY_KIND_TRIM,
+  ENTRY_KIND_WRITE,
+  ENTRY_PAYLOAD_MAX,
+  LOG_ENTRIES_OFFSET,
+} from "../../assembly/format.ts";
+import { paddedBytes } from "../../src/log/entry_codec.ts";
 import { inspectLog } from "../../src/log/inspect.ts";
 import { createLog } from "../../src/log/log.ts";
 import { assert, suite } from "../support/harness.ts";
@@ -429,6 +437,33 @@ test("inspect shows every file as it lies there", async () => {
   assert.not.ok(halves[0]!.header!.inUse);
   const missing = await inspectLog(makeKernel(), storage, "c/log");
   assert.match(missing[0]!.faults[0]!, /c\/log.0/);
+});
+
+test("the room of a seal is given to no other entry", async () => {
+  const storage = await fresh();
+  const log = await openLog(storage);
+  await writeMany(log, [1], ENTRY_PAYLOAD_MAX / BLOCK_BYTES);
+  assert.ok(log.needsSeal(0), "what is left is a seal's");
+  assert.is(log.append(ENTRY_KIND_TRIM, 0, 1, null), null);
+  await seal(log, 1);
+  await writeMany(log, [2]);
+  assert.equal(await tagsOf(log), [1, 2]);
+  await log.close();
+});
+
+test("a valid entry of another history in one copy is not taken: it does not chain", async () => {
+  const storage = await fresh();
+  const log = await openLog(storage);
+  await writeMany(log, [1, 2, 3]);
+  const others = await fresh();
+  const other = await openLog(others);
+  await writeMany(other, [7, 8, 9]);
+  await other.close();
+  const second = LOG_ENTRIES_OFFSET + paddedBytes(BLOCK_BYTES);
+  storage.poke("a/log.1", second, others.peek("a/log.1", second, paddedBytes(BLOCK_BYTES)));
+  assert.equal(await tagsOf(log), [1, 2, 3]);
+  assert.ok(isSameOnAllCopies(storage, log), "what did not chain was healed");
+  await log.close();
 });
 
 test.run();

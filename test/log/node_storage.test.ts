@@ -1,7 +1,8 @@
 // The log on real files: create, write, die without closing, come back.
-import { mkdtempSync, rmSync, truncateSync } from "node:fs";
+import { mkdtempSync, rmSync, statSync, truncateSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { LOG_HALF_COUNT } from "../../assembly/format.ts";
 import { NodeStorage } from "../../src/io/node_storage.ts";
 import { inspectLog } from "../../src/log/inspect.ts";
 import { assert, suite } from "../support/harness.ts";
@@ -70,6 +71,19 @@ test("a file that was cut short takes its copy away, and the other one serves", 
   await alone.close();
   truncateSync(`${prefixes[1]}.1`, 4096);
   assert.is((await rejection(openLog(storage, { prefixes }))).code, "ERR_LOG_MISSING");
+});
+
+test("a new log has its place on the disk, so that no write into it finds the disk full", async ({
+  folder,
+}) => {
+  const prefixes = prefixesIn(folder);
+  await makeFiles(new NodeStorage(), prefixes);
+  for (const prefix of prefixes) {
+    for (let slot = 0; slot < LOG_HALF_COUNT; slot++) {
+      const { blocks, size } = statSync(`${prefix}.${slot}`);
+      assert.ok(blocks * 512 >= size, `${prefix}.${slot} takes ${blocks * 512} of ${size} bytes`);
+    }
+  }
 });
 
 test.run();

@@ -73,7 +73,7 @@ export const OF_LOG: readonly Mutant[] = [
     file: "src/log/create.ts",
     original: 'options.halfBytes, "zeros");',
     replacement: 'options.halfBytes, "sparse");',
-    killers: ["log/log", "log/node_storage"],
+    killers: ["log/node_storage"],
   },
   {
     name: "log-adopts-a-higher-generation",
