@@ -62,13 +62,20 @@ export class CpRunner {
     while (halves.active.cp === target) {
       if (this.#core.seal()) break;
       await this.#core.waitForSpace(signal);
-      if (this.#core.failure) throw this.#core.failure;
+      this.#refuse();
     }
     while (this.#core.store.image.cp < target) {
-      if (this.#core.failure) throw this.#core.failure;
+      this.#refuse();
       await this.#progress.wait(signal);
     }
     return target;
+  }
+
+  /** The volume has stopped, or serves no longer: a mirror must not seal its log by itself. */
+  #refuse(): void {
+    const { failure, gate } = this.#core;
+    if (failure) throw failure;
+    if (typeof gate === "object") throw gate.refused;
   }
 
   /** Until the loop is idle. */

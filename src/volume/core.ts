@@ -122,6 +122,19 @@ export class VolumeCore {
     this.onWork();
   }
 
+  /**
+   * The volume is a source no longer. Whoever waits gets the error; what they wrote stays in doubt here. It becomes
+   * visible to the CPs that the new source asks for, and no mirror of ours is waited for any more.
+   */
+  demote(error: MirrorvolError): void {
+    this.pending.fail(error);
+    for (const waiter of this.#flushWaiters.splice(0)) waiter.settle(error);
+    this.setRemote({ required: false, received: 0, durable: 0 });
+    this.#gateWaiters.wakeAll();
+    this.#spaceWaiters.wakeAll();
+    this.onWork();
+  }
+
   // --------------------------------------------------------------------------------- acknowledgements
 
   locallyDurable(sequence: number): void {

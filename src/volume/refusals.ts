@@ -30,3 +30,9 @@ export function fenced(name: string, by: GenerationRecord): MirrorvolError {
     "this side is an old copy";
   return new MirrorvolError("ERR_FENCED", message);
 }
+
+/** For those who were waiting when the volume ceased to be a source. */
+export function demoted(name: string, by: GenerationRecord | null): MirrorvolError {
+  if (by !== null) return fenced(name, by);
+  return new MirrorvolError("ERR_DEMOTED", `volume "${name}" is a source no longer`);
+}
