@@ -3,6 +3,7 @@ import type { Target } from "./target.ts";
 import { entriesTarget, entryTarget, halfHeaderTarget } from "./targets/log_codec.ts";
 import { logFilesTarget } from "./targets/log_files.ts";
 import { nbdParserTarget, nbdSessionTarget } from "./targets/nbd.ts";
+import { mirrorPeerTarget, sourcePeerTarget } from "./targets/peers.ts";
 import { adminTarget, argumentsTarget, configTarget, unitsTarget } from "./targets/settings.ts";
 import { volumeFilesTarget } from "./targets/volume_files.ts";
 import { freeNodeTarget, mapNodeTarget, summaryTarget, superblockTarget } from "./targets/volume_records.ts";
@@ -25,4 +26,6 @@ export const TARGETS: readonly Target[] = [
   adminTarget,
   logFilesTarget,
   volumeFilesTarget,
+  mirrorPeerTarget,
+  sourcePeerTarget,
 ];
