@@ -15,6 +15,7 @@
 
 import type { ByteStream } from "../io/stream.ts";
 import type { Clock, Timer } from "../io/world.ts";
+import type { Budget } from "./budget.ts";
 import type { NbdEvent } from "./event.ts";
 import type { ExportDirectory, FoundExport } from "./export.ts";
 import type { NbdLimits } from "./limits.ts";
@@ -26,6 +27,7 @@ import { COMMAND, encodeGreeting, type Request } from "./wire.ts";
 export interface ConnectionHost {
   readonly exports: ExportDirectory;
   readonly limits: NbdLimits;
+  readonly budget: Budget;
   readonly clock: Clock;
   onEvent(event: NbdEvent): void;
   onGone(connection: NbdConnection): void;
@@ -166,6 +168,7 @@ export class NbdConnection {
     this.#parser.enterTransmission();
     this.#session = new Session(found, this.#parser, {
       limits: this.#host.limits,
+      budget: this.#host.budget,
       send: (parts, done) => this.#send(parts, done),
       onProgress: () => this.#onProgress(),
       onFailure: (failure) =>
@@ -219,6 +222,7 @@ export class NbdConnection {
     this.#phase = "gone";
     this.#deadline?.cancel();
     this.#stream.destroy();
+    this.#session?.close();
     if (!this.#hasDisconnected) this.#session?.abort();
     const said = endedBefore ? this.#endReason : reason;
     this.#host.onEvent({ kind: "closed", remote: this.#stream.remote, reason: said, isViolation });

@@ -1,5 +1,5 @@
-// What one server may use, at most. Memory is bounded by connectionsMax times bytesInFlightMax; whoever sends
-// faster than the device takes is not read from.
+// What one server may use, at most. Payloads take connectionsMax times ownBytesMax and poolBytesMax (budget.ts),
+// however many clients there are; whoever sends faster than the device takes is not read from.
 import { assert } from "../kernel/errors.ts";
 import { COMMON_PAYLOAD_BYTES } from "./wire.ts";
 
@@ -14,6 +14,9 @@ export interface NbdLimits {
   /** Per connection, until the reply is with the system. */
   readonly requestsInFlightMax: number;
   readonly bytesInFlightMax: number;
+  /** Of the bytes in flight, what a connection has for itself; what is beyond that is shared by all. */
+  readonly ownBytesMax: number;
+  readonly poolBytesMax: number;
   /** Of one read or write; told to clients as the maximum payload. */
   readonly payloadBytesMax: number;
   /** How long close() waits for requests in flight. */
@@ -28,7 +31,9 @@ const DEFAULT_LIMITS: NbdLimits = {
   optionCountMax: 128,
   optionBytesMax: 65_536,
   requestsInFlightMax: 128,
-  bytesInFlightMax: 2 * COMMON_PAYLOAD_BYTES,
+  bytesInFlightMax: COMMON_PAYLOAD_BYTES,
+  ownBytesMax: 512 * 1024,
+  poolBytesMax: 2 * COMMON_PAYLOAD_BYTES,
   payloadBytesMax: COMMON_PAYLOAD_BYTES,
   closeMs: 5_000,
   lingerMs: 2_000,
@@ -45,6 +50,7 @@ export function completeLimits(given: Partial<NbdLimits> = {}): NbdLimits {
   assert(limits.payloadBytesMax >= PREFERRED_BLOCK_BYTES, "nbd limit payloadBytesMax holds a block");
   assert(limits.payloadBytesMax <= 0xffffffff, "nbd limit payloadBytesMax fits 32 bits");
   assert(limits.bytesInFlightMax >= limits.payloadBytesMax, "nbd limit bytesInFlightMax holds one payload");
+  assert(limits.poolBytesMax >= limits.payloadBytesMax, "nbd limit poolBytesMax holds one payload");
   return limits;
 }
 

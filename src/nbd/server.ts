@@ -1,7 +1,8 @@
 // The NBD server: a listener and its connections. Each connection is on its own; what they share is the
-// directory of exports and the limits.
+// directory of exports, the limits, and the memory for payloads.
 import type { ByteStream, Streams } from "../io/stream.ts";
 import type { Clock } from "../io/world.ts";
+import { Budget } from "./budget.ts";
 import { NbdConnection, type NbdConnectionStatus } from "./connection.ts";
 import type { NbdEvent } from "./event.ts";
 import type { ExportDirectory } from "./export.ts";
@@ -30,6 +31,7 @@ export interface NbdServer {
 export async function serveNbd(options: NbdServerOptions): Promise<NbdServer> {
   const { clock, exports, onEvent = () => {} } = options;
   const limits = completeLimits(options.limits);
+  const budget = new Budget(limits);
   const connections = new Set<NbdConnection>();
   let isClosing = false;
   let onEmpty = () => {};
@@ -40,7 +42,7 @@ export async function serveNbd(options: NbdServerOptions): Promise<NbdServer> {
   };
   const onStream = (stream: ByteStream) => {
     if (!isClosing && connections.size < limits.connectionsMax) {
-      const connection = new NbdConnection(stream, { exports, limits, clock, onEvent, onGone });
+      const connection = new NbdConnection(stream, { exports, limits, budget, clock, onEvent, onGone });
       connections.add(connection);
       connection.start();
       return;

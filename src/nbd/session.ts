@@ -3,7 +3,7 @@
 // A request takes a place, and memory for its payload, when its header has arrived; it gives both back when
 // its reply is with the system. So a client that does not read its replies, and one that writes faster than
 // the device, both stop at the limits: the request that does not fit is refused here (accept returns false),
-// and the owner stops reading until onProgress.
+// and the owner stops reading until onProgress. The memory is the server's, shared by all clients (budget.ts).
 //
 //                accept                        payload complete                 done            reply sent
 //   [no place] ----------> [payload arrives] -------------------> [on device] ------> [replying] ----------> [no place]
@@ -12,6 +12,7 @@
 // Only one payload can be arriving, because a stream has one end. Requests that are in error keep the same
 // path without the device.
 
+import type { Budget, Share } from "./budget.ts";
 import { errnoOf } from "./errno.ts";
 import type { RequestFailure } from "./event.ts";
 import type { FoundExport } from "./export.ts";
@@ -22,6 +23,7 @@ import { COMMAND, ERRNO, encodeSimpleReply, type Request } from "./wire.ts";
 
 export interface SessionHost {
   readonly limits: NbdLimits;
+  readonly budget: Budget;
   send(parts: readonly Uint8Array[], done: () => void): void;
   /** A place became free: a request may fit, or the last one is done. */
   onProgress(): void;
@@ -39,6 +41,7 @@ export class Session {
   readonly #found: FoundExport;
   readonly #parser: Parser;
   readonly #host: SessionHost;
+  readonly #share: Share;
   /** One controller for each request on the device: platforms warn when many wait for the same signal. */
   readonly #running = new Set<AbortController>();
   #isAborted = false;
@@ -52,6 +55,7 @@ export class Session {
     this.#found = found;
     this.#parser = parser;
     this.#host = host;
+    this.#share = host.budget.share(() => host.onProgress());
   }
 
   get requestsInFlight(): number {
@@ -78,6 +82,13 @@ export class Session {
     for (const controller of this.#running) controller.abort();
   }
 
+  /** The connection is gone, and with it the payload that was arriving. */
+  close(): void {
+    this.#share.close();
+    const payload = this.#arriving?.payload;
+    if (payload) this.#share.give(payload.length);
+  }
+
   /** False: there is no room for it now; offer it again after onProgress. A text: the connection must end. */
   accept(request: Request): boolean | string {
     const errno = this.#check(request);
@@ -85,13 +96,15 @@ export class Session {
     const { requestsInFlightMax, bytesInFlightMax } = this.#host.limits;
     if (this.#requestsInFlight === requestsInFlightMax) return false;
     if (this.#bytesInFlight + cost > bytesInFlightMax) return false;
-    if (request.command !== COMMAND.write) {
+    const isWrite = request.command === COMMAND.write;
+    if (isWrite && errno !== ERRNO.none && request.length > skippedPayloadBytesMax(this.#host.limits)) {
+      return `a write of ${request.length} bytes, too many to skip`;
+    }
+    if (!this.#share.take(cost)) return false;
+    if (!isWrite) {
       this.#enter(cost);
       this.#run({ request, errno, payload: null }, cost);
       return true;
-    }
-    if (errno !== ERRNO.none && request.length > skippedPayloadBytesMax(this.#host.limits)) {
-      return `a write of ${request.length} bytes, too many to skip`;
     }
     this.#enter(cost);
     this.#awaitPayload(request, errno);
@@ -155,6 +168,7 @@ export class Session {
   #leave(cost: number): void {
     this.#requestsInFlight -= 1;
     this.#bytesInFlight -= cost;
+    this.#share.give(cost);
     this.#host.onProgress();
   }
 }
