@@ -18,6 +18,8 @@ import { type CallFault, readTrace, straceCommand, type TracedEvent } from "./pr
 const WRITES_BEFORE_CP = 20;
 const WRITES_AFTER_CP = 13;
 const LOOK_MS = 50;
+/** How the end of a node that a signal has ended is told. */
+const KILLED = "ended with null";
 
 export interface FaultCase {
   readonly source: ProcessSide;
@@ -28,8 +30,8 @@ export interface FaultCase {
   readonly load: ProcessLoad;
 }
 
-/** The trace of the victim's life with the fault. Without an injected event in it the fault came too late to happen. */
-export async function runFaultCase(faultCase: FaultCase): Promise<TracedEvent[]> {
+/** False when the call never came. */
+export async function runFaultCase(faultCase: FaultCase): Promise<boolean> {
   const { source, pair, victim, fault, load } = faultCase;
   const traceFile = join(victim.folder, "trace");
   const said = await live(faultCase, straceCommand(traceFile, fault));
@@ -46,12 +48,12 @@ export async function runFaultCase(faultCase: FaultCase): Promise<TracedEvent[]>
     await Promise.all([pair?.mirror.start(), source.start()]);
     await load.verify(source, "after the restart");
     if (injected !== undefined && isSingle(fault)) await assertLeftOut(victim, injected.path);
-    if (pair === null) return trace;
+    if (pair === null) return injected !== undefined || said.includes(KILLED);
     await source.kill();
   }
   await pair.promote();
   await load.verify(pair.mirror, "on the promoted mirror");
-  return trace;
+  return injected !== undefined || said.includes(KILLED);
 }
 
 function isSingle({ effect, isLasting }: CallFault): boolean {
@@ -104,9 +106,9 @@ async function bringBack(mirror: ProcessSide, work: Promise<unknown>): Promise<s
     await Promise.race([over, finished, new Promise((resolve) => setTimeout(resolve, LOOK_MS))]);
   }
   if (isOver) return "";
-  const { stderr } = await mirror.end();
+  const said = await endOne(mirror, true);
   await mirror.start();
-  return stderr;
+  return said;
 }
 
 /** What the victim's last process said. */
@@ -114,11 +116,17 @@ async function endAll({ source, pair, victim, fault }: FaultCase): Promise<strin
   let said = "";
   for (const side of [source, pair?.mirror]) {
     if (side?.isRunning !== true) continue;
-    const { code, stderr } = await side.end();
-    if (side === victim) said = stderr;
-    if (side !== victim || isSingle(fault)) assert.is(code, 0, stderr);
+    const mayFail = side === victim && !isSingle(fault);
+    const its = await endOne(side, mayFail);
+    if (side === victim) said += its;
   }
   return said;
+}
+
+async function endOne(side: ProcessSide, mayFail: boolean): Promise<string> {
+  const { code, signal, stderr } = await side.end();
+  if (!mayFail) assert.is(code, 0, stderr);
+  return signal === "SIGKILL" ? `${stderr}${KILLED}` : stderr;
 }
 
 function refuseUnless(isAllowed: boolean, error: Error): string {
