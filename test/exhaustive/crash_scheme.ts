@@ -78,9 +78,14 @@ export class CrashRecorder<T extends Promised<T>> {
     this.#storage.onEvent = () => {};
   }
 
+  /** The points that were recorded since the last call. */
+  take(): CrashPoint<T>[] {
+    return this.#points.splice(0);
+  }
+
   /** Recovers every point that was recorded since the last call. */
   async recoverAll(label: string, recover: (point: CrashPoint<T>) => Promise<void>): Promise<void> {
-    for (const point of this.#points.splice(0)) await at(`${label}, ${nameOf(point)}`, () => recover(point));
+    for (const point of this.take()) await at(`${label}, ${nameOf(point)}`, () => recover(point));
   }
 
   /** A point is left out if nothing has changed since the one before it: neither the image nor what was promised. */
@@ -112,7 +117,7 @@ function unseen(): { isChanged: boolean; promises: number } {
   return { isChanged: true, promises: -1 };
 }
 
-function nameOf({ event, fate }: CrashPoint<unknown>): string {
+export function nameOf({ event, fate }: CrashPoint<unknown>): string {
   return `crash at event ${event} (${typeof fate === "number" ? `seed ${fate}` : fate})`;
 }
 

@@ -54,7 +54,7 @@ function expectHealthy(volume: Volume): void {
 }
 
 /** A block that is there already: overwriting is never refused. */
-async function overwrite(volume: Volume, expectation: Expectation, caseNumber: number): Promise<void> {
+export async function overwrite(volume: Volume, expectation: Expectation, caseNumber: number): Promise<void> {
   for (let tried = 0; tried < expectation.blocks; tried++) {
     const lba = (caseNumber * 7 + tried) % expectation.blocks;
     if (expectation.acknowledged[lba]!.every((byte) => byte === 0)) continue;

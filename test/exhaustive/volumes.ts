@@ -1,6 +1,6 @@
 // The volumes that the exhaustive tests work on: small ones of many shapes, each with a past (segments in use, an
 // image, entries in the log behind it), made once and forked for every case.
-import { BLOCK_BYTES, SUPERBLOCK_BYTES, SUPERBLOCK_SLOTS } from "../../assembly/format.ts";
+import { BLOCK_BYTES, LOG_HALF_COUNT, SUPERBLOCK_BYTES, SUPERBLOCK_SLOTS } from "../../assembly/format.ts";
 import { dataOffsetFor } from "../../src/volume/members.ts";
 import type { Volume, VolumeConfig } from "../../src/volume/volume.ts";
 import { assert } from "../support/harness.ts";
@@ -11,6 +11,8 @@ import { makeVolume, openVolume, smallConfig } from "../volume/fixture.ts";
 
 /** Two leaves of the block map. */
 export const BLOCKS = 144;
+/** Small halves are full soon, and are read soon. */
+const LOG_HALF_BYTES = 128 * 1024;
 /** Small segments are used up soon, and then the cleaner has to work. */
 const SEGMENT_BLOCKS = 32;
 const SEGMENTS_MIN = 8;
@@ -24,8 +26,14 @@ export interface Shape {
   readonly spares?: number;
 }
 
-/** roomy: everything fits and the cleaner rests; full: writes are refused at the limit, and the cleaner works. */
-export type Room = "roomy" | "full";
+/**
+ * full: writes are refused at the limit, and the cleaner works; roomy: everything fits and the cleaner rests; wide:
+ * there is room for everything in a narrower geometry too.
+ */
+export type Room = "full" | "roomy" | "wide";
+
+/** What the limit admits, as a share of the volume's blocks. */
+const ADMITTED = { full: 0.9, roomy: 1.7, wide: 6 } as const;
 
 export interface Subject {
   readonly name: string;
@@ -49,6 +57,7 @@ export function subjectOf(shape: Shape, logCopies: number, segments: number): Su
     parity,
     dataUnits: data,
     log: Array.from({ length: logCopies }, (_, copy) => `l${copy}/log`),
+    logBytes: LOG_HALF_COUNT * LOG_HALF_BYTES,
     memberBytes: memberBytesOf(segments, segmentStripes),
     segmentStripes,
   });
@@ -77,7 +86,7 @@ export function fork(storage: MemoryStorage): MemoryStorage {
 }
 
 async function age(shape: Shape, logCopies: number, room: Room): Promise<Aged> {
-  const segments = await segmentsFor(shape, room === "full" ? 0.9 * BLOCKS : 1.7 * BLOCKS);
+  const segments = await segmentsFor(shape, ADMITTED[room] * BLOCKS);
   const subject = subjectOf(shape, logCopies, segments);
   let storage = new MemoryStorage();
   await makeVolume(storage, subject.config);
