@@ -466,4 +466,25 @@ test("a valid entry of another history in one copy is not taken: it does not cha
   await log.close();
 });
 
+test("a reset is durable when it resolves", async () => {
+  const storage = await fresh();
+  const log = await openLog(storage);
+  await writeMany(log, [1, 2]);
+  await seal(log, 1);
+  await writeMany(log, [3, 4]);
+  await log.reset({ sequence: 100, chain: 7n }, GENERATION);
+  const applied = { sequence: 100, chain: 7n };
+  for (const fate of ["drop", "keep", 1, 2, 3] as const) {
+    const found = storage.ifPowerFailedNow(fate);
+    for (const prefix of PREFIXES) {
+      const halves = await inspectLog(makeKernel(), found, prefix);
+      assert.equal(halves.filter(({ header }) => header?.inUse).length, 1, `${fate}: one half is in use`);
+    }
+    const again = await openLog(found, { applied });
+    assert.equal(again.recovery, { tail: 100, torn: false, requiredThrough: 100, repaired: 0 });
+    await again.close();
+  }
+  await log.close();
+});
+
 test.run();

@@ -122,4 +122,7 @@ async function huntAll(mutants: readonly Mutant[], jobs: number, options: HuntOp
   return hunted;
 }
 
+// Exit handlers end what runs and remove the copies.
+process.on("SIGINT", () => process.exit(130));
+process.on("SIGTERM", () => process.exit(143));
 process.exitCode = await main(process.argv.slice(2));

@@ -248,12 +248,12 @@ export const OF_LOG: readonly Mutant[] = [
     killers: ["log/log", "replication/branch_image"],
   },
   {
-    name: "reset-moves-the-headers-before-the-zeros",
-    rules: ["5.5"],
-    promise: "a reset syncs the zeros before it writes the header of the fresh half",
+    name: "reset-not-durable",
+    rules: ["5.5", "5.1"],
+    promise: "a reset is durable when it resolves: no header of an older use is left",
     file: "src/log/reset.ts",
-    original: "  await copies.syncAll();\n  const half = new LogHalf(number, position);",
-    replacement: "  const half = new LogHalf(number, position);",
+    original: "  await copies.syncAll();\n  half.isHeaderWritten = true;",
+    replacement: "  half.isHeaderWritten = true;",
     killers: ["log/log", "log/crash", "replication/branch_image"],
   },
   {

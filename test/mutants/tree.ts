@@ -22,6 +22,7 @@ export class Tree {
 
   constructor() {
     this.path = mkdtempSync(join(tmpdir(), "mirrorvol-mutant-"));
+    process.on("exit", () => this.remove());
     for (const name of COPIED) cpSync(join(projectRoot, name), join(this.path, name), { recursive: true });
     for (const name of LINKED) symlinkSync(join(projectRoot, name), join(this.path, name));
   }
