@@ -88,6 +88,10 @@ export class VolumeCore {
   setGate(gate: Gate): void {
     this.#gate = gate;
     if (gate !== "waiting") this.#gateWaiters.wakeAll();
+    if (typeof gate !== "object") return;
+    // Whoever waits for room in the log, or for a CP, would wait for ever.
+    this.wakeSpace();
+    this.onWork();
   }
 
   /** Resolves when clients may go on; throws when they may not. */

@@ -128,7 +128,11 @@ export class Ending {
   /** The old source meets the promoted mirror: it must learn that it is old, or both that they went apart. */
   async #untilNoticed(pair: Pair): Promise<void> {
     const [source] = pair.sides;
-    const isNoticed = () => source!.volume !== null && source!.volume.status().state !== "serving";
+    const isNoticed = () => {
+      const { volume, running } = source!;
+      const isStopped = volume !== null && volume.status().state !== "serving";
+      return isStopped || running?.relationship?.status().state === "diverged";
+    };
     await this.#until(isNoticed, `the old source of ${pair.name} has noticed`, this.#stage.isRecoverable);
   }
 

@@ -395,4 +395,5 @@ const PROMOTION_REFUSALS = new Set([
   "ERR_NEVER_IN_SYNC",
   "ERR_NOT_IN_SYNC",
   "ERR_CLOSED",
+  "ERR_LOG_CLOSED",
 ]);
