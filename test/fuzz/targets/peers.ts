@@ -13,6 +13,7 @@ import type { MessageName } from "../../../src/replication/messages.ts";
 import type { Volume } from "../../../src/volume/volume.ts";
 import type { Pair } from "../../replication/pair.ts";
 import { settle } from "../../support/manual_clock.ts";
+import type { MemoryStorage } from "../../support/memory_storage.ts";
 import { ACCEPTED, expect, refusal, type Target, type Verdict } from "../target.ts";
 import { messagesOf, pairOf, scriptOf, sealScript, type Transcript, transcripts } from "./transcripts.ts";
 
@@ -22,6 +23,9 @@ const SECRET = new Uint8Array(32).fill(1);
 const AGAIN = 1;
 const WITH_SECRET = 2;
 const MESSAGES_MAX = 60;
+/** A real mirror is in sync then. */
+const MESSAGES_BEFORE_CP = 6;
+const TURNS_MAX = 200;
 
 const kernel = Kernel.createSync({ memoryBytes: 2 ** 21 });
 
@@ -62,14 +66,27 @@ class Answers {
   }
 }
 
-async function say(answers: Answers, messages: readonly Uint8Array[], pair: Pair): Promise<void> {
+async function say(
+  answers: Answers,
+  messages: readonly Uint8Array[],
+  pair: Pair,
+  storage: MemoryStorage,
+): Promise<void> {
   for (const message of messages.slice(0, MESSAGES_MAX)) {
     if (answers.isClosed) return;
     answers.connection.send(message.slice());
+    await untilQuiet(answers, storage);
+  }
+  await pair.clock.advance(50);
+}
+
+/** Until nobody writes or says anything more: an image may take hundreds of turns. */
+async function untilQuiet(answers: Answers, storage: MemoryStorage): Promise<void> {
+  const seen = () => storage.eventCount + answers.names.length;
+  for (let before = -1, turn = 0; before !== seen() && turn < TURNS_MAX; turn += 1) {
+    before = seen();
     await settle();
   }
-  for (let turn = 0; turn < 20 && !answers.isClosed; turn += 1) await settle();
-  await pair.clock.advance(50);
 }
 
 /** What a volume may not lose. */
@@ -123,7 +140,7 @@ export const mirrorPeerTarget: Target = {
     const { pair, state } = await mirrorFor(flags);
     const answers = new Answers(await pair.network.transport.connect(`ws://${ADDRESS}`));
     try {
-      await say(answers, messagesOf(script), pair);
+      await say(answers, messagesOf(script), pair, pair.mirror.storage);
       answers.connection.close("done");
       await untilGone(pair);
       expect(answers.fault === null, `the mirror says ${answers.fault}`);
@@ -190,7 +207,15 @@ export const sourcePeerTarget: Target = {
     expect(heard !== null, "the source does not connect");
     // In flight while the mirror lies; whether it is ever acknowledged is the mirror's business.
     const writing = volume.write(5 * 4096, new Uint8Array(4096).fill(5)).catch((error) => refusal(error));
-    await say(heard!, messagesOf(script), pair);
+    // As many entries as in the real conversation, or its acknowledgements would be for nothing.
+    const trimming = (flags & AGAIN) === 0 ? null : volume.trim(0, 3 * 4096).catch((error) => refusal(error));
+    const messages = messagesOf(script);
+    const { storage } = pair.source;
+    await say(heard!, messages.slice(0, MESSAGES_BEFORE_CP), pair, storage);
+    // Later than that nothing waits for it any more.
+    const made = volume.consistencyPoint().catch((error) => refusal(error));
+    await untilQuiet(heard!, storage);
+    await say(heard!, messages.slice(MESSAGES_BEFORE_CP), pair, storage);
     const isOpen = heard!.names.includes("sourceState");
     await listener.close();
     heard!.connection.close("done");
@@ -204,7 +229,7 @@ export const sourcePeerTarget: Target = {
     } catch (error) {
       refusal(error);
     }
-    await writing;
+    await Promise.all([writing, trimming, made]);
     return heard!.verdict;
   },
 };
