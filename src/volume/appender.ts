@@ -41,11 +41,7 @@ export class Appender {
       const position = offset + at;
       const room = this.#core.log.entryPayloadMax - (position % BLOCK_BYTES);
       const piece = data.subarray(at, at + Math.min(room, data.length - at));
-      const appended = await this.#writePiece(position, piece, request).catch((error: unknown) => {
-        for (const promise of acknowledged) promise.catch(() => {});
-        throw error;
-      });
-      acknowledged.push(appended.done);
+      acknowledged.push((await this.#writePiece(position, piece, request)).done);
       at += piece.length;
     }
     await allSettledOrThrow(acknowledged);
@@ -123,6 +119,8 @@ export class Appender {
         { sequence, kind, lba, count, location, mode: request.mode, payload, hashes },
         request.signal,
       );
+      // It may fail while a later piece of the same write waits for room, before anybody looks at it.
+      done.catch(() => {});
       core.onAppended?.(appended);
       core.onWork();
       return { done };

@@ -6,6 +6,7 @@ import { NodeStreams } from "../../src/io/node_stream.ts";
 import { nodeClock } from "../../src/io/node_world.ts";
 import type { NbdEvent } from "../../src/nbd/event.ts";
 import { type NbdServer, serveNbd } from "../../src/nbd/server.ts";
+import { COMMON_PAYLOAD_BYTES } from "../../src/nbd/wire.ts";
 import { assert, suite } from "../support/harness.ts";
 import { MemoryDevice } from "./memory_device.ts";
 import { connectWire, encodeRequest, pattern, RawClient } from "./raw_client.ts";
@@ -105,10 +106,10 @@ onBoth("a client that does not read holds only its own requests", async ({ clien
   lazy.wire.pause();
   for (let index = 0; index < 400; index++)
     lazy.send(encodeRequest({ command: 0, length: MIB }, BigInt(index)));
-  await until(() => server.connections.some(({ bytesInFlight }) => bytesInFlight === 64 * MIB));
+  await until(() => server.connections.some(({ bytesInFlight }) => bytesInFlight === COMMON_PAYLOAD_BYTES));
   const other = await (await client()).go();
   for (let index = 0; index < 20; index++) assert.is((await other.write(0, pattern(4096))).errno, 0);
-  assert.ok(server.connections.every(({ bytesInFlight }) => bytesInFlight <= 64 * MIB));
+  assert.ok(server.connections.every(({ bytesInFlight }) => bytesInFlight <= COMMON_PAYLOAD_BYTES));
 });
 
 onBoth("close answers what is in flight and ends every client", async ({ client, device, server }) => {

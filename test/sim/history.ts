@@ -39,6 +39,17 @@ const PAUSES = [4, 0, 1, 2, 3, 6, 10, 16, 30, 60];
 
 export async function playHistory(tape: Tape): Promise<Outcome> {
   const stage = await setStage(tape);
+  // A promise that nobody looks at ends the program that embeds the engine.
+  const onUnhandled = (reason: unknown) => stage.fail(`a rejection that nobody handles: ${String(reason)}`);
+  process.on("unhandledRejection", onUnhandled);
+  try {
+    return await play(stage, tape);
+  } finally {
+    process.off("unhandledRejection", onUnhandled);
+  }
+}
+
+async function play(stage: Stage, tape: Tape): Promise<Outcome> {
   const { plan } = tape;
   const weights = chooseWeights(tape, stage.isRecoverable);
   for (let step = 0; step < STEPS && stage.failure === null && !plan.isOver; step++) {

@@ -1,0 +1,82 @@
+// What a source must not do without its mirror, although it may go on alone.
+
+import { BLOCK_BYTES, LOG_ENTRIES_OFFSET } from "../../assembly/format.ts";
+import type { Gate, Relationship, ReplicatedVolume } from "../../src/replication/port.ts";
+import { Standing } from "../../src/replication/standing.ts";
+import { assert, suite } from "../support/harness.ts";
+import { Pair, TIMEOUT_MS } from "./pair.ts";
+
+const test = suite("alone");
+const CONTINUE = { target: { onMirrorLoss: "continue" } } as const;
+/** An entry of one block, with its padding. */
+const ENTRY_BYTES = 4608;
+
+test("what was durable and is lost here may be on the mirror: nothing is served without it", async () => {
+  const pair = await Pair.inSync(CONTINUE);
+  for (let lba = 0; lba < 6; lba++) await pair.write(lba, 1);
+  await pair.closeSource();
+  const { storage } = pair.source;
+  // Somewhere in the payload of the third entry, in both copies.
+  for (const path of storage.paths.filter((each) => each.startsWith("log"))) {
+    storage.poke(path, LOG_ENTRIES_OFFSET + 2 * ENTRY_BYTES + 1000, new Uint8Array([1, 2, 3, 4]));
+  }
+  pair.network.isDown = true;
+  await pair.openSource();
+  let isServed = false;
+  const read = pair.source.volume.read(0, BLOCK_BYTES).finally(() => {
+    isServed = true;
+  });
+  await pair.clock.advance(20 * TIMEOUT_MS);
+  assert.not.ok(isServed, "served without what is lost");
+  assert.is(pair.source.volume.generation.number, 1, "no new generation goes on without it");
+  pair.network.isDown = false;
+  await pair.waitFor("the read", read);
+  for (let lba = 0; lba < 6; lba++) await pair.expect(pair.source.volume, lba, 1);
+  await pair.untilInSync();
+  await pair.close();
+});
+
+test("what the mirror knows was acknowledged and is missing here keeps the source from going on alone", async () => {
+  const pair = await Pair.inSync(CONTINUE);
+  await pair.write(1, 1);
+  const old = pair.source.storage.ifPowerFailedNow("keep");
+  for (let round = 0; round < 6; round++) {
+    for (let lba = 0; lba < 8; lba++) await pair.write(lba, round + 2);
+    await pair.consistencyPoint();
+    await pair.untilEqual();
+  }
+  await pair.crashSource();
+  pair.source.storage = old;
+  await pair.openSource();
+  await pair.until("refused", () => pair.relationship.status().detail.includes("ERR_SOURCE_LOST_ENTRIES"));
+  pair.network.isDown = true;
+  await pair.clock.advance(20 * TIMEOUT_MS);
+  const code = await pair.source.volume.read(0, BLOCK_BYTES).catch((error: { code: string }) => error.code);
+  assert.is(code, "ERR_SOURCE_LOST_ENTRIES");
+  assert.is(pair.source.volume.generation.number, 1);
+  await pair.close();
+});
+
+test("a volume that is demoted while it is recorded that it goes on alone is not opened", async () => {
+  const gates: Gate[] = [];
+  let persisted = { role: "source", aloneSince: null, history: [] } as unknown as Relationship;
+  const volume = {
+    name: "orders",
+    log: { tail: { sequence: 5, chain: 0n } },
+    get persisted() {
+      return persisted;
+    },
+    persist: async (changes: Partial<Relationship>) => {
+      // Whoever demotes it was first in the line.
+      persisted = { ...persisted, ...changes, role: "mirror" };
+    },
+    setGate: (gate: Gate) => gates.push(gate),
+    setRemote: () => {},
+  } as unknown as ReplicatedVolume;
+  const standing = new Standing({} as never, volume);
+  await standing.goAlone();
+  assert.equal(gates, ["waiting"]);
+  assert.not.ok(standing.isOpen);
+});
+
+test.run();
