@@ -78,7 +78,8 @@ async function cleanSegments(store: Store, segments: readonly number[]): Promise
   });
   // What is still alive there is out of reach, or its summary is that of an earlier use: no second try.
   for (const segment of segments) {
-    if (store.table.get(segment).live > 0 && segment !== store.openSegment) store.stuck.add(segment);
+    if (store.table.get(segment).live === 0) store.evacuatedSegments++;
+    else if (segment !== store.openSegment) store.stuck.add(segment);
   }
 }
 

@@ -34,7 +34,8 @@ export interface VolumeStatus {
     reason?: string;
   }[];
   readonly log: readonly { path: string; state: string }[];
-  readonly segments: { readonly total: number; readonly empty: number };
+  /** `evacuated`: by the cleaner, since the volume was opened. */
+  readonly segments: { readonly total: number; readonly empty: number; readonly evacuated: number };
   readonly usedBytes: number;
   readonly limitBytes: number;
   readonly dirtyBlocks: number;
@@ -67,7 +68,11 @@ export function volumeStatus(
     presentGeometry: geometry && { data: geometry.k, parity: geometry.m },
     members: membersOf(core, excluded),
     log: log.copies.map(({ path, state }) => ({ path, state })),
-    segments: { total: store.table.count, empty: store.emptySegments },
+    segments: {
+      total: store.table.count,
+      empty: store.emptySegments,
+      evacuated: store.evacuatedSegments,
+    },
     usedBytes: store.usedBlocks() * BLOCK_BYTES,
     limitBytes: limitBlocks(core) * BLOCK_BYTES,
     dirtyBlocks: core.halves.dirtyBlocks,

@@ -70,6 +70,8 @@ export class Store {
   readonly suspects = new Set<number>();
   /** Segments that hold something unreadable and cannot be evacuated. */
   readonly stuck = new Set<number>();
+  /** Since the volume was opened. */
+  evacuatedSegments = 0;
   readonly #keeper: SuperblockKeeper;
   #image: Image;
   #openSegment: number | null = null;

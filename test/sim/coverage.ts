@@ -10,6 +10,7 @@ export const SITUATIONS = [
   "crash of the mirror in the middle of a CP",
   "crash while the mirror catches up",
   "crash during the first sync",
+  "crash during an image sync",
   "crash during a promotion",
   "crash right after a promotion",
   "orderly stop",
@@ -37,6 +38,8 @@ export const SITUATIONS = [
   "stuck disk",
   "slow disk",
   "connection cut",
+  "reconnect storm",
+  "second session beside the first",
   "connection half-open",
   "one direction lost",
   "network down",
@@ -54,10 +57,13 @@ export const SITUATIONS = [
   "both sides acknowledged after a split",
   "old source fenced",
   "diverged",
+  "roles swapped after a failover",
   "in sync after a failover",
   "cleaner at work",
   "log half full",
+  "every log half full",
   "unrecoverable read refused",
+  "checked after a crash",
 ] as const;
 
 export type Situation = (typeof SITUATIONS)[number];

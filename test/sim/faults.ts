@@ -61,6 +61,8 @@ export function setTrap(stage: Stage, plan: Choices, side: Side): void {
   const file = plan.pick(files);
   const isOfMembers = isMember(side, device);
   const onSprung = () => {
+    side.isTouched = true;
+    stage.timeline.say(`  ${kind} on ${side.machine.name}: ${file.memory.path}`);
     const situation = `${kind} ${isOfMembers ? "on a member" : "on a log copy"}`;
     if (isSituation(situation)) stage.met(situation);
     const { damaged, config } = side;
@@ -87,7 +89,9 @@ export function rot(stage: Stage, plan: Choices, side: Side): void {
     const byte = plan.below(SECTOR_BYTES);
     sector[byte]! ^= 1 << plan.below(8);
     memory.poke(at, sector);
+    stage.timeline.say(`  bit rot on ${side.machine.name}: ${memory.path} at ${at}`);
   }
+  side.isTouched = true;
   stage.met(isMember(side, device) ? "bit rot on a member" : "bit rot on a log copy");
 }
 
@@ -101,6 +105,8 @@ export function damageDevice(stage: Stage, plan: Choices, side: Side): void {
   const isOfMembers = isMember(side, device);
   const how = plan.pick(["gone", "blank", "stale", "swapped"] as const);
   if (how === "swapped") return swap(stage, plan, side, device);
+  side.isTouched = true;
+  stage.timeline.say(`  ${device} on ${side.machine.name} is ${how}`);
   for (const path of paths) {
     const file = files.get(path)!;
     if (how === "gone") files.delete(path);

@@ -27,7 +27,7 @@ export interface Outcome {
   readonly operations: number;
   readonly acknowledged: number;
   readonly situations: ReadonlySet<Situation>;
-  /** What the machines said, for a failure. */
+  /** What was done, and what the machines said. */
   readonly log: readonly string[];
 }
 
@@ -62,7 +62,6 @@ async function play(stage: Stage, tape: Tape): Promise<Outcome> {
   if (stage.failure === null) await new Ending(stage, plan).run();
   const { timeline } = stage;
   timeline.note(stage.acknowledged);
-  const log = stage.machines.flatMap(({ name, events }) => events.map((text) => `${name}: ${text}`));
   for (const machine of stage.machines) machine.dispose();
   return {
     failure: stage.failure,
@@ -72,7 +71,7 @@ async function play(stage: Stage, tape: Tape): Promise<Outcome> {
     operations: stage.operations,
     acknowledged: stage.acknowledged,
     situations: stage.situations,
-    log,
+    log: timeline.journal,
   };
 }
 
@@ -119,7 +118,7 @@ async function makePair(
     machine.disks.restore(await newVolume(config, shape, i === 0 ? "source" : "mirror"));
     const url = `ws://${machines[1]?.name}:8750`;
     machine.hosted.push({ config, target: i === 0 && target ? { url, ...target } : null });
-    const side = new Side(machine, config);
+    const side = new Side(machine, config, shape);
     side.damageable = chooseDamageable(plan, side, isRecoverable);
     machine.damageable.push(...side.damageable);
     if (i === 0) side.model = new Model(SECTORS);

@@ -7,6 +7,7 @@ import type { World } from "../../src/io/world.ts";
 import { Kernel } from "../../src/kernel/kernel.ts";
 import { MirrorService } from "../../src/replication/mirror.ts";
 import { type MirrorTarget, SourceRelationship } from "../../src/replication/source.ts";
+import { type CheckReport, checkVolume } from "../../src/volume/check.ts";
 import { Volume, type VolumeConfig } from "../../src/volume/volume.ts";
 import type { CrashPolicy } from "../support/memory_file.ts";
 import { SeededRandom } from "../support/memory_random.ts";
@@ -64,8 +65,6 @@ export class Machine {
   life: Life | null = null;
   running = new Map<string, Running>();
   service: MirrorService | null = null;
-  /** What its program said, newest last. */
-  readonly events: string[] = [];
   /** How far its clock is ahead. */
   clockAheadMs = 0;
   isStopping = false;
@@ -109,7 +108,7 @@ export class Machine {
     for (const running of this.running.values()) {
       void this.#open(world, running).catch((error) => {
         running.failure = error as Error;
-        this.events.push(`${running.hosted.config.name}: cannot be opened: ${String(error)}`);
+        this.#say(`${running.hosted.config.name}: cannot be opened: ${String(error)}`);
       });
     }
     void this.#listen(world);
@@ -139,10 +138,25 @@ export class Machine {
     this.#end();
   }
 
+  /** What `mirrorvol check` says of a volume, while nothing runs here. */
+  async check(config: VolumeConfig): Promise<CheckReport> {
+    const life = { isOver: false };
+    const kernel = takeKernel(KERNEL_BYTES);
+    try {
+      return await checkVolume(this.worldOn(this.disks.storage(life), life), kernel, config);
+    } finally {
+      giveBack(kernel);
+    }
+  }
+
   /** Gives back what it holds, at the end of the world. */
   dispose(): void {
     if (this.life !== null) this.life.isOver = true;
     this.#end();
+  }
+
+  #say(text: string): void {
+    this.#timeline.say(`${this.name}: ${text}`);
   }
 
   #end(): void {
@@ -167,7 +181,7 @@ export class Machine {
       volume,
       target,
       secret: null,
-      onEvent: (text) => void this.events.push(`${config.name}: ${text}`),
+      onEvent: (text) => this.#say(`${config.name}: ${text}`),
     });
     running.relationship.start();
   }
@@ -180,7 +194,7 @@ export class Machine {
       kernel,
       volumes: { find: (name) => this.volume(name) ?? undefined },
       secret: null,
-      onEvent: (text) => void this.events.push(text),
+      onEvent: (text) => this.#say(text),
     });
     this.service = service;
     await world.transport.listen(`${this.name}:8750`, (connection) => service.accept(connection));

@@ -233,6 +233,8 @@ class SimDisk implements Disk {
 
   submit(batch: readonly DiskOperation[]): Promise<(Error | null)[]> {
     assertDisjoint(this.path, batch);
+    // A dead program may still have been about to ask for something.
+    if (this.#life.isOver) return new Promise(() => {});
     const refused = batch.map((operation) => this.#refuse(operation));
     let baseUs = READ_US;
     for (const [index, operation] of batch.entries()) {
@@ -241,13 +243,12 @@ class SimDisk implements Disk {
       baseUs = WRITE_US;
     }
     return this.#later(baseUs, baseUs === READ_US ? LABELS.read : LABELS.write, () => {
-      let newest = 0;
       const results = batch.map((operation, index) => {
         this.#file.underWay.delete(operation);
         return refused[index] ?? this.#file.failure ?? this.#run(operation);
       });
-      newest = this.#file.memory.unsynced.at(-1)?.order ?? 0;
       const { memory } = this.#file;
+      const newest = memory.unsynced.at(-1)?.order ?? 0;
       memory.completedThrough = Math.max(memory.completedThrough, newest);
       return results;
     });

@@ -32,6 +32,8 @@ export class SimNetwork {
   /** Swallows everything. */
   isDark = false;
   slowFactor = 1;
+  /** A machine connects to another one that still holds an earlier connection of its. */
+  onSecondSession: () => void = () => {};
   readonly #timeline: Timeline;
   readonly #timing: Choices;
   readonly #network: MemoryNetwork;
@@ -118,6 +120,9 @@ export class SimNetwork {
     const link = this.#network.links.pop()!;
     this.#network.links.length = 0;
     const server = /^ws:\/\/([^:/]+)/.exec(url)![1]!;
+    this.#attached = this.#attached.filter(({ link }) => !link.server.isClosed);
+    if (this.#attached.some((each) => each.client === client && each.server === server))
+      this.onSecondSession();
     this.#attached.push({ link, client, server });
     return new LivingConnection(connection, life);
   }

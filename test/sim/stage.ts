@@ -11,26 +11,33 @@
 import { MirrorvolError } from "../../src/kernel/errors.ts";
 import type { MirrorTarget } from "../../src/replication/source.ts";
 import type { Volume, VolumeConfig, WriteMode } from "../../src/volume/volume.ts";
+import type { MemoryFile } from "../support/memory_file.ts";
 import type { Situation } from "./coverage.ts";
-import type { Machine, Running } from "./machine.ts";
+import type { Hosted, Machine, Running } from "./machine.ts";
 import { fill, type Model, SECTOR_BYTES, type Write } from "./model.ts";
+import type { Shape } from "./shapes.ts";
+import { Sightings } from "./sightings.ts";
 import type { SimNetwork } from "./sim_network.ts";
 import type { Life, Timeline } from "./timeline.ts";
 
 export class Side {
   readonly machine: Machine;
   readonly config: VolumeConfig;
+  readonly shape: Shape;
   /** Null: it has no right to serve. */
   model: Model | null = null;
   /** Members and log copies that faults may damage, with no limit on how. */
   damageable: readonly string[] = [];
-  /** Those that were. */
+  /** Those that were, while it ran. */
   readonly damaged = new Set<string>();
+  /** Something was damaged behind its back, or failed. */
+  isTouched = false;
   promotion: "none" | "under way" | "done" = "none";
 
-  constructor(machine: Machine, config: VolumeConfig) {
+  constructor(machine: Machine, config: VolumeConfig, shape: Shape) {
     this.machine = machine;
     this.config = config;
+    this.shape = shape;
   }
 
   get running(): Running | null {
@@ -40,17 +47,37 @@ export class Side {
   get volume(): Volume | null {
     return this.running?.volume ?? null;
   }
+
+  /** Its machine is down, and is given these files. */
+  becomeMirror(files: ReadonlyMap<string, MemoryFile>): void {
+    this.machine.disks.restore(files);
+    this.#hosted.target = null;
+    this.model = null;
+    this.promotion = "none";
+    this.damaged.clear();
+    this.isTouched = false;
+  }
+
+  /** Its machine is down. */
+  becomeSource(mirror: Side, target: Omit<MirrorTarget, "url">): void {
+    this.#hosted.target = { url: `ws://${mirror.machine.name}:8750`, ...target };
+    this.promotion = "none";
+  }
+
+  get #hosted(): Hosted {
+    return this.machine.hosted.find(({ config }) => config === this.config)!;
+  }
 }
 
 export interface Pair {
   readonly name: string;
-  /** Source and mirror at the start; one side only for a volume alone. */
-  readonly sides: readonly Side[];
+  /** First the one that is configured as the source; one side only for a volume alone. */
+  readonly sides: Side[];
   readonly target: Omit<MirrorTarget, "url"> | null;
 }
 
 /** A client's operation that has not ended. */
-interface Operation {
+export interface Operation {
   readonly kind: "read" | "write" | "other";
   readonly side: Side;
   readonly life: Life;
@@ -90,12 +117,14 @@ export class Stage {
   readonly pairs: readonly Pair[];
   readonly isRecoverable: boolean;
   readonly situations = new Set<Situation>();
+  readonly sightings: Sightings;
   readonly open = new Set<Operation>();
   /** The first thing that was wrong. */
   failure: string | null = null;
   acknowledged = 0;
   operations = 0;
   #ids = 0;
+  #attempt = 0;
   /** Who acknowledged in a generation. */
   readonly #generations = new Map<string, Side>();
 
@@ -105,6 +134,8 @@ export class Stage {
     this.machines = options.machines;
     this.pairs = options.pairs;
     this.isRecoverable = options.isRecoverable;
+    this.sightings = new Sightings(this);
+    this.network.onSecondSession = () => this.met("second session beside the first");
   }
 
   fail(text: string): void {
@@ -193,6 +224,7 @@ export class Stage {
     if (side.promotion === "under way") return;
     const { life } = machine;
     side.promotion = "under way";
+    this.sightings.promotionBegins(side);
     service.promote(side.config.name, { force: isForced }).then(
       () => {
         if (machine.life !== life) return;
@@ -203,17 +235,23 @@ export class Stage {
         if (machine.life !== life) return;
         side.promotion = "none";
         this.met("promotion refused");
-        this.#expectCode(error, `promotion of ${this.#where(side)}`, PROMOTION_REFUSALS);
+        const allowed = this.isRecoverable ? PROMOTION_REFUSALS : null;
+        this.#expectCode(error, `promotion of ${this.#where(side)}`, allowed);
       },
     );
   }
 
   /** Promotes it, as soon as its machine has noticed that the source is gone. */
-  promoteSoon(pair: Pair, side: Side): void {
+  promoteSoon(pair: Pair, side: Side, attempt = this.#attempt): void {
     const { life } = side.machine;
-    if (life === null || side.model !== null) return;
+    if (life === null || side.model !== null || attempt !== this.#attempt) return;
     this.promote(pair, side, false);
-    this.timeline.after(RETRY_US, life, LABEL_PROMOTE, () => this.promoteSoon(pair, side));
+    this.timeline.after(RETRY_US, life, LABEL_PROMOTE, () => this.promoteSoon(pair, side, attempt));
+  }
+
+  /** Nobody tries any more what was begun before. */
+  stopPromoting(): void {
+    this.#attempt += 1;
   }
 
   /** Also when a machine comes back as a source whose promotion had not been reported. */
@@ -221,6 +259,7 @@ export class Stage {
     if (side.model !== null || side.volume?.role !== "source") return;
     const other = pair.sides.find((each) => each !== side)!;
     side.promotion = "done";
+    this.sightings.promoted(side);
     side.model = other.model!.promoted(isForced);
   }
 
@@ -250,27 +289,6 @@ export class Stage {
     return [...lines, ...waiting].join("");
   }
 
-  noteCrash(machine: Machine): void {
-    const { isOpening } = machine;
-    if (isOpening) this.met("crash during recovery");
-    if (isOpening && machine.hasCrashedOpening)
-      this.met("crash during recovery after a crash during recovery");
-    machine.hasCrashedOpening = isOpening;
-    for (const operation of this.open) {
-      if (operation.life === machine.life && operation.kind === "write")
-        this.met("crash while writes are under way");
-    }
-    for (const side of this.pairs.flatMap(({ sides }) => sides)) {
-      if (side.machine !== machine) continue;
-      if (side.promotion === "under way") this.met("crash during a promotion");
-      const isInCp = !isOpening && machine.disks.isWriting(side.config.members);
-      if (isInCp) this.met("crash in the middle of a CP");
-      if (isInCp && side.model === null) this.met("crash of the mirror in the middle of a CP");
-      const relation = side.running?.relationship?.status();
-      if (relation?.state === "catching up") this.met("crash while the mirror catches up");
-    }
-  }
-
   /** To be called now and then: what can be seen from outside. */
   look(): void {
     for (const pair of this.pairs) {
@@ -281,6 +299,7 @@ export class Stage {
           if (running.volume.role === "source") this.noticePromotion(pair, side, false);
         } else if (running.isMirrorComplete) model.everythingIsSafe();
       }
+      this.sightings.look(pair);
     }
   }
 
@@ -291,6 +310,7 @@ export class Stage {
     const abort = new AbortController();
     const operation: Operation = { kind, side, life, write, abort, what, isCancelled: false };
     this.operations += 1;
+    this.timeline.say(`  ${this.#where(side)}: ${what}`);
     this.open.add(operation);
     return operation;
   }
@@ -313,8 +333,10 @@ export class Stage {
       () => {
         if (!this.#end(operation)) return;
         this.acknowledged += 1;
+        this.timeline.say(`  write ${operation.write!.id} is acknowledged`);
         model.acknowledge(operation.write!, first, count, this.timeline.nowUs, this.#isSafe(side, mode));
         this.#noteGeneration(side);
+        this.sightings.acknowledged(side);
       },
       (error) => {
         this.#failed(operation, error);

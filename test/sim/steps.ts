@@ -2,8 +2,10 @@
 
 import { crashPolicy, damageDevice, rot, setTrap } from "./faults.ts";
 import type { Machine } from "./machine.ts";
+import { newVolume } from "./shapes.ts";
 import type { Pair, Side, Stage } from "./stage.ts";
 import type { Choices } from "./tape.ts";
+import { ALWAYS } from "./timeline.ts";
 
 interface StepKind {
   readonly name: string;
@@ -17,6 +19,7 @@ interface StepKind {
 
 const SECTORS_PER_BLOCK = 8;
 const OPEN_MAX = 12;
+const LABEL_STORM = 51;
 
 export const STEP_KINDS: readonly StepKind[] = [
   { name: "nothing", weight: 6, isAlways: true, take: () => {} },
@@ -39,6 +42,7 @@ export const STEP_KINDS: readonly StepKind[] = [
   { name: "crash both", weight: 1, take: crashBoth },
   { name: "stop", weight: 1, take: stop },
   { name: "cut", weight: 2, take: cut },
+  { name: "storm", weight: 1, take: storm },
   { name: "half-open", weight: 1, take: lose },
   { name: "network down", weight: 1, take: down },
   { name: "network dark", weight: 1, take: dark },
@@ -51,10 +55,13 @@ export const STEP_KINDS: readonly StepKind[] = [
   { name: "promote", weight: 2, take: promote },
   { name: "promote by force", weight: 1, isUnlimited: true, take: promoteByForce },
   { name: "fail over", weight: 1, take: failOver },
+  { name: "swap roles", weight: 2, take: swapRoles },
 ];
 
 export async function takeStep(stage: Stage, plan: Choices, weights: readonly number[]): Promise<void> {
-  await STEP_KINDS[plan.weighted(weights)]!.take(stage, plan);
+  const { name, take } = STEP_KINDS[plan.weighted(weights)]!;
+  if (name !== "nothing") stage.timeline.say(name);
+  await take(stage, plan);
 }
 
 function anyPair(stage: Stage, plan: Choices): Pair {
@@ -140,7 +147,7 @@ function crashBoth(stage: Stage, plan: Choices): void {
 export function crashMachine(stage: Stage, plan: Choices, machine: Machine): void {
   const { life } = machine;
   if (life === null) return;
-  stage.noteCrash(machine);
+  stage.sightings.crash(machine);
   machine.crash(crashPolicy(stage, plan, machine), plan.chance(70));
   stage.lifeEnded(life);
   for (const pair of stage.pairs) {
@@ -173,6 +180,15 @@ function stop(stage: Stage, plan: Choices): void {
 function cut(stage: Stage): void {
   if (stage.network.connectionCount > 0) stage.met("connection cut");
   stage.network.cutAll();
+}
+
+/** Whatever connects is cut again, many times. */
+function storm(stage: Stage, plan: Choices): void {
+  stage.met("reconnect storm");
+  const everyUs = 200 + plan.below(200_000);
+  for (let count = 3 + plan.below(12); count > 0; count--) {
+    stage.timeline.after(count * everyUs, ALWAYS, LABEL_STORM, () => stage.network.cutAll());
+  }
 }
 
 function lose(stage: Stage, plan: Choices): void {
@@ -242,4 +258,18 @@ function failOver(stage: Stage, plan: Choices): void {
   if (mirror === undefined || source === undefined || mirror.machine === source.machine) return;
   crashMachine(stage, plan, source.machine);
   stage.promoteSoon(pair, mirror);
+}
+
+/** What an operator does after a failover: the old source is made anew, as the mirror of the new one. */
+async function swapRoles(stage: Stage, plan: Choices): Promise<void> {
+  const pair = anyPair(stage, plan);
+  const [old, promoted] = pair.sides;
+  if (old === undefined || promoted === undefined || promoted.promotion !== "done") return;
+  for (const side of pair.sides) crashMachine(stage, plan, side.machine);
+  old.becomeMirror(await newVolume(old.config, old.shape, "mirror"));
+  promoted.becomeSource(old, pair.target!);
+  pair.sides.reverse();
+  stage.met("roles swapped after a failover");
+  stage.sightings.swapped(pair);
+  for (const { machine } of pair.sides) machine.start();
 }

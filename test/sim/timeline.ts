@@ -32,6 +32,8 @@ export class Timeline {
   nowUs = 0;
   /** Events that ran. */
   count = 0;
+  /** What happened, for a person. */
+  readonly journal: string[] = [];
   #trace = 0x811c9dc5;
   readonly #heap: TimelineEvent[] = [];
   #order = 0;
@@ -43,6 +45,10 @@ export class Timeline {
 
   get pending(): number {
     return this.#heap.length;
+  }
+
+  say(text: string): void {
+    this.journal.push(`${(this.nowUs / 1000).toFixed(2)} ms  ${text}`);
   }
 
   /** Mixes something that was observed into the trace. */

@@ -40,6 +40,10 @@ class MemoryEnd {
     if (!this.#isPaused) this.into.resume();
   }
 
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
   get bufferedBytes(): number {
     return this.out.bufferedBytes;
   }
