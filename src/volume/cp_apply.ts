@@ -59,13 +59,18 @@ class CpWriter {
   readonly #sweep: MapSweep;
   readonly #data: CpData;
   readonly #read: ContentReader;
-  readonly #outs = Array.from({ length: BATCH_BLOCKS }, () => new Uint8Array(BLOCK_BYTES));
+  readonly #outs: readonly Uint8Array[];
 
   constructor(transaction: Transaction, sweep: MapSweep, data: CpData, read: ContentReader) {
     this.#transaction = transaction;
     this.#sweep = sweep;
     this.#data = data;
     this.#read = read;
+    const count = Math.min(BATCH_BLOCKS, data.count);
+    const bytes = new Uint8Array(count * BLOCK_BYTES);
+    this.#outs = Array.from({ length: count }, (_, i) =>
+      bytes.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES),
+    );
   }
 
   async run(): Promise<void> {

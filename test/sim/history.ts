@@ -5,6 +5,7 @@
 // without it shows.
 
 import type { VolumeConfig } from "../../src/volume/volume.ts";
+import { withShortLivedPages } from "../support/memory_image.ts";
 import type { Situation } from "./coverage.ts";
 import { Ending } from "./ending.ts";
 import { chooseDamageable } from "./faults.ts";
@@ -37,7 +38,11 @@ const CP_INTERVALS_MS = [1000, 200, 5000, 60_000];
 /** How many events run between two steps. */
 const PAUSES = [4, 0, 1, 2, 3, 6, 10, 16, 30, 60];
 
-export async function playHistory(tape: Tape): Promise<Outcome> {
+export function playHistory(tape: Tape): Promise<Outcome> {
+  return withShortLivedPages(() => playSafely(tape));
+}
+
+async function playSafely(tape: Tape): Promise<Outcome> {
   const stage = await setStage(tape);
   // A promise that nobody looks at ends the program that embeds the engine.
   const onUnhandled = (reason: unknown) => stage.fail(`a rejection that nobody handles: ${String(reason)}`);

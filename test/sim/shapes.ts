@@ -7,6 +7,7 @@ import { Kernel } from "../../src/kernel/kernel.ts";
 import { HALF_BYTES_MIN } from "../../src/log/create.ts";
 import { type Role, Volume, type VolumeConfig } from "../../src/volume/volume.ts";
 import type { MemoryFile } from "../support/memory_file.ts";
+import { withLastingPages } from "../support/memory_image.ts";
 import { KERNEL_BYTES, Machine } from "./machine.ts";
 import { SimNetwork } from "./sim_network.ts";
 import { Tape } from "./tape.ts";
@@ -64,8 +65,12 @@ export async function newVolume(
   role: Role,
 ): Promise<Map<string, MemoryFile>> {
   const key = JSON.stringify([config.name, shape, role]);
-  const known = made.get(key);
-  if (known) return known;
+  const known = made.get(key) ?? (await withLastingPages(() => makeVolume(key, config, role)));
+  made.set(key, known);
+  return known;
+}
+
+async function makeVolume(key: string, config: VolumeConfig, role: Role): Promise<Map<string, MemoryFile>> {
   const timeline = new Timeline();
   const { timing } = Tape.replay({ plan: [], timing: [] });
   // Ids must differ, and be the same in every process.
@@ -79,7 +84,5 @@ export async function newVolume(
   });
   while (!isMade && (await timeline.step()));
   await making;
-  const files = machine.disks.snapshot();
-  made.set(key, files);
-  return files;
+  return machine.disks.snapshot();
 }

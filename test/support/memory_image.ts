@@ -4,20 +4,64 @@
 
 export const PAGE_BYTES = 4 * 1024;
 /** Pages are cut from larger pieces: a buffer for each would keep the collector busy. */
-const SLAB_BYTES = 64 * PAGE_BYTES;
+const SLAB_BYTES = 512 * 1024;
 
-let slab = new Uint8Array(0);
-let slabUsed = 0;
+class Slabs {
+  /** The newest one last. Only those that are to be used again are remembered. */
+  used: Uint8Array[] = [];
+  readonly #areShortLived: boolean;
+  #rest = 0;
+
+  constructor(areShortLived: boolean) {
+    this.#areShortLived = areShortLived;
+  }
+
+  get shortLived(): readonly Uint8Array[] {
+    return this.#areShortLived ? this.used : [];
+  }
+
+  /** New bytes, all zero. */
+  allocate(bytes: number): Uint8Array {
+    if (bytes > SLAB_BYTES / 4) return new Uint8Array(bytes);
+    if (bytes > this.#rest) {
+      if (!this.#areShortLived) this.used = [];
+      const old = this.#areShortLived ? spare.pop()?.fill(0) : undefined;
+      this.used.push(old ?? new Uint8Array(SLAB_BYTES));
+      this.#rest = SLAB_BYTES;
+    }
+    const at = SLAB_BYTES - this.#rest;
+    this.#rest -= bytes;
+    return this.used.at(-1)!.subarray(at, at + bytes);
+  }
+}
+
+const spare: Uint8Array[] = [];
+let slabs = new Slabs(false);
 
 /** New bytes, all zero. */
 export function allocate(bytes: number): Uint8Array {
-  if (bytes > SLAB_BYTES / 4) return new Uint8Array(bytes);
-  if (slabUsed + bytes > slab.length) {
-    slab = new Uint8Array(SLAB_BYTES);
-    slabUsed = 0;
+  return slabs.allocate(bytes);
+}
+
+/** What is allocated meanwhile is used again as soon as the action has ended. No two may run at once. */
+export function withShortLivedPages<T>(action: () => Promise<T>): Promise<T> {
+  return withSlabs(new Slabs(true), action);
+}
+
+/** What is allocated meanwhile stays, also within withShortLivedPages. */
+export function withLastingPages<T>(action: () => Promise<T>): Promise<T> {
+  return withSlabs(new Slabs(false), action);
+}
+
+async function withSlabs<T>(own: Slabs, action: () => Promise<T>): Promise<T> {
+  const outer = slabs;
+  slabs = own;
+  try {
+    return await action();
+  } finally {
+    slabs = outer;
+    spare.push(...own.shortLived);
   }
-  slabUsed += bytes;
-  return slab.subarray(slabUsed - bytes, slabUsed);
 }
 
 export class SparseImage {
