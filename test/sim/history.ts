@@ -60,7 +60,7 @@ async function play(stage: Stage, tape: Tape): Promise<Outcome> {
   for (let step = 0; step < STEPS && stage.failure === null && !plan.isOver; step++) {
     await plan.span(async () => {
       await takeStep(stage, plan, weights);
-      for (let events = plan.pick(PAUSES); events > 0; events--) await stage.timeline.step();
+      for (let events = plan.pick(PAUSES); events > 0 && (await stage.timeline.step()); events--);
       stage.look();
     });
   }

@@ -10,6 +10,7 @@ import type { Pair, Side, Stage } from "./stage.ts";
 
 /** A crash so soon after a promotion is one right after it. */
 const SOON_US = 100_000;
+const LOOKS_PER_STATUS = 8;
 
 export class Sightings {
   readonly #stage: Stage;
@@ -19,6 +20,7 @@ export class Sightings {
   /** Sides that acknowledged something since the promotion of one of them. */
   readonly #acknowledged = new Map<Pair, Set<Side>>();
   readonly #swapped = new Set<Pair>();
+  #looks = 0;
 
   constructor(stage: Stage) {
     this.#stage = stage;
@@ -28,7 +30,7 @@ export class Sightings {
     for (const side of pair.sides) {
       const { running } = side;
       if (running?.volume == null) continue;
-      this.#lookAtVolume(side, running.volume);
+      this.#lookAtVolume(running.volume);
       if (running.relationship !== null) this.#lookAtRelation(pair, side, running.relationship.status());
     }
   }
@@ -88,8 +90,10 @@ export class Sightings {
     }
   }
 
-  #lookAtVolume(side: Side, volume: Volume): void {
-    if (side.damaged.size === 0 && volume.status().segments.evacuated > 0) this.#met("cleaner at work");
+  #lookAtVolume(volume: Volume): void {
+    // A status takes long, and what it says of the cleaner stays.
+    if (++this.#looks % LOOKS_PER_STATUS === 0 && volume.status().segments.evacuated > 0)
+      this.#met("cleaner at work");
     const isFull = volume.role === "source" && volume.log.needsSeal(BLOCK_BYTES);
     if (isFull) this.#met(volume.log.canSeal ? "log half full" : "every log half full");
   }

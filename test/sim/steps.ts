@@ -25,7 +25,7 @@ export const STEP_KINDS: readonly StepKind[] = [
   { name: "nothing", weight: 6, isAlways: true, take: () => {} },
   { name: "write", weight: 40, isAlways: true, take: write },
   { name: "read", weight: 12, isAlways: true, take: read },
-  { name: "start", weight: 6, isAlways: true, take: start },
+  { name: "start", weight: 10, isAlways: true, take: start },
   { name: "heal network", weight: 5, isAlways: true, take: (stage) => stage.network.heal() },
   { name: "odd write", weight: 6, take: oddWrite },
   { name: "big write", weight: 2, take: bigWrite },
@@ -88,6 +88,10 @@ function place(plan: Choices, side: Side, blocks: number): number {
 }
 
 function write(stage: Stage, plan: Choices): void {
+  for (let count = 1 + (plan.chance(60) ? plan.below(6) : 0); count > 0; count--) writeOnce(stage, plan);
+}
+
+function writeOnce(stage: Stage, plan: Choices): void {
   serving(stage, plan, (side) => {
     const blocks = 1 + (plan.chance(30) ? plan.below(4) : 0);
     const lba = place(plan, side, blocks);
@@ -112,7 +116,7 @@ function bigWrite(stage: Stage, plan: Choices): void {
 
 /** Several at once, on the same blocks too. */
 function burst(stage: Stage, plan: Choices): void {
-  for (let count = 2 + plan.below(6); count > 0; count--) write(stage, plan);
+  for (let count = 2 + plan.below(6); count > 0; count--) writeOnce(stage, plan);
 }
 
 function clear(stage: Stage, plan: Choices): void {
