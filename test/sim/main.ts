@@ -1,7 +1,8 @@
 // The simulator's command:
 //
 //   npm run sim -- [--seed N | --seed fresh] [--runs K] [--jobs J] [--seconds S] [--keep-going] [--log FILE]
-//   npm run sim -- --tape TAPE [--verbose]
+//   npm run sim -- --seed N --runs K --traces        the hash over all that happened, for each seed
+//   npm run sim -- --tape TAPE
 //
 // Plays K histories, of the seeds N, N + 1, ... It stops at the first failure, shrinks it, and prints one command that
 // replays it; exit status 1. At the end it says how much was played, and how often each situation was met.
@@ -67,6 +68,7 @@ async function main(args: string[]): Promise<number> {
       log: { type: "string" },
       tape: { type: "string" },
       verbose: { type: "boolean", default: false },
+      traces: { type: "boolean", default: false },
       worker: { type: "string" },
     },
   });
@@ -80,6 +82,7 @@ async function main(args: string[]): Promise<number> {
     logFile: values.log ?? null,
   };
   if (values.worker !== undefined) return work(settings, wholeNumber("worker", values.worker));
+  if (values.traces) return printTraces(settings);
   if (settings.runs === 1) return replay(Tape.ofSeed(settings.seed), values.verbose);
   return playAll(settings, args);
 }
@@ -99,6 +102,14 @@ async function replay(tape: Tape, isVerbose: boolean): Promise<number> {
   );
   console.log(outcome.failure === null ? "passed" : `FAILED: ${outcome.failure}`);
   return outcome.failure === null ? 0 : 1;
+}
+
+async function printTraces({ seed, runs }: Settings): Promise<number> {
+  for (let each = seed; each < seed + runs; each++) {
+    const { trace, events } = await playHistory(Tape.ofSeed(each));
+    console.log(`${each} ${trace} ${events}`);
+  }
+  return 0;
 }
 
 /** One of several processes: every jobs-th seed. */

@@ -7,12 +7,16 @@
 import { type Outcome, playHistory } from "./history.ts";
 import { Tape, type TapeContent } from "./tape.ts";
 
+type Play = (tape: Tape) => Promise<Outcome>;
+
 class Shrinker {
   best: Outcome;
+  readonly #play: Play;
   readonly #endMs: number;
 
-  constructor(failed: Outcome, seconds: number) {
+  constructor(failed: Outcome, seconds: number, play: Play) {
     this.best = failed;
+    this.#play = play;
     this.#endMs = Date.now() + seconds * 1000;
   }
 
@@ -26,7 +30,7 @@ class Shrinker {
 
   async try(content: TapeContent): Promise<boolean> {
     if (this.isLate) return false;
-    const outcome = await playHistory(Tape.replay(content));
+    const outcome = await this.#play(Tape.replay(content));
     if (outcome.failure === null) return false;
     this.best = outcome;
     return true;
@@ -68,8 +72,8 @@ class Shrinker {
   }
 }
 
-export async function shrink(failed: Outcome, seconds: number): Promise<Outcome> {
-  const shrinker = new Shrinker(failed, seconds);
+export async function shrink(failed: Outcome, seconds: number, play: Play = playHistory): Promise<Outcome> {
+  const shrinker = new Shrinker(failed, seconds, play);
   await shrinker.run();
   return shrinker.best;
 }
