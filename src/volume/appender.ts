@@ -77,8 +77,9 @@ export class Appender {
   ): Promise<{ done: Promise<void> }> {
     const first = Math.floor(offset / BLOCK_BYTES);
     const count = Math.ceil((offset + data.length) / BLOCK_BYTES) - first;
+    const deadlineMs = this.#deadlineMs();
     for (;;) {
-      await this.#core.pass(request.signal);
+      await this.#core.pass(request.signal, deadlineMs);
       const hasRoom = await findRoom(this.#core, first, count, request.signal);
       const edges = await this.#readEdges(offset, data.length, request.signal);
       const isCurrent = () =>
@@ -100,16 +101,17 @@ export class Appender {
   ): Promise<{ done: Promise<void> } | null> {
     const core = this.#core;
     const payloadBytes = parts === null ? 0 : count * BLOCK_BYTES;
+    const deadlineMs = this.#deadlineMs();
     for (;;) {
-      await core.pass(request.signal);
+      await core.pass(request.signal, deadlineMs);
       if (!isCurrent()) return null;
       if (core.log.needsSeal(payloadBytes)) {
-        if (!core.seal()) await core.waitForSpace(request.signal);
+        if (!core.seal()) await core.waitForSpace(request.signal, deadlineMs);
         continue;
       }
       const appended = core.log.append(kind, lba, count, parts);
       if (appended === null) {
-        await core.waitForSpace(request.signal);
+        await core.waitForSpace(request.signal, deadlineMs);
         continue;
       }
       const { sequence, location, view } = appended;
@@ -125,6 +127,11 @@ export class Appender {
       core.onWork();
       return { done };
     }
+  }
+
+  /** A write waits for room as long as it would wait for its acknowledgement. */
+  #deadlineMs(): number {
+    return this.#core.world.clock.nowMs() + this.#core.writeTimeoutMs;
   }
 
   async #readEdges(offset: number, length: number, signal?: AbortSignal): Promise<Edge[]> {

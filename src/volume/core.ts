@@ -94,14 +94,14 @@ export class VolumeCore {
     this.onWork();
   }
 
-  /** Resolves when clients may go on; throws when they may not. */
-  async pass(signal?: AbortSignal): Promise<void> {
+  /** Resolves when clients may go on; throws when they may not, or may not before the deadline. */
+  async pass(signal?: AbortSignal, deadlineMs?: number): Promise<void> {
     for (;;) {
       signal?.throwIfAborted();
       if (this.#failure) throw this.#failure;
       if (this.#gate === "open") return;
       if (this.#gate !== "waiting") throw this.#gate.refused;
-      await this.#gateWaiters.wait(signal);
+      await this.#wait(this.#gateWaiters, signal, deadlineMs);
     }
   }
 
@@ -258,6 +258,9 @@ export class VolumeCore {
     let next = this.pending.expire(now, () => this.#timeoutError());
     this.#settleFlushes(({ deadlineMs }) => deadlineMs <= now, this.#timeoutError());
     for (const { deadlineMs } of this.#flushWaiters) next = Math.min(next, deadlineMs);
+    for (const waiters of [this.#gateWaiters, this.#spaceWaiters]) {
+      next = Math.min(next, waiters.expire(now, this.#notAppendedError()));
+    }
     if (next === Number.POSITIVE_INFINITY) return;
     this.#deadlineTimer = this.world.clock.setTimer(Math.max(1, next - now), () => this.#expire());
   }
@@ -270,11 +273,27 @@ export class VolumeCore {
     return new MirrorvolError(this.#frontier.mirrorRequired ? "ERR_MIRROR_LOST" : "ERR_TIMEOUT", message);
   }
 
+  #notAppendedError(): MirrorvolError {
+    const isMirror = this.#frontier.mirrorRequired;
+    const what = this.#gate === "waiting" ? "the volume serves nobody yet" : "there is no room in the log";
+    const why = isMirror ? "the mirror is awaited" : "its consistency point is awaited";
+    const message = `volume "${this.config.name}": nothing was written within ${this.writeTimeoutMs} ms: ${what}, ${why}`;
+    return new MirrorvolError(isMirror ? "ERR_MIRROR_LOST" : "ERR_TIMEOUT", message);
+  }
+
   // ------------------------------------------------------------------------------------------- space
 
-  /** Resolves when there may be room in the log again. */
-  waitForSpace(signal?: AbortSignal): Promise<void> {
-    return this.#spaceWaiters.wait(signal);
+  /** Resolves when there may be room in the log again; throws at the deadline. */
+  waitForSpace(signal?: AbortSignal, deadlineMs?: number): Promise<void> {
+    return this.#wait(this.#spaceWaiters, signal, deadlineMs);
+  }
+
+  async #wait(waiters: Waiters, signal?: AbortSignal, deadlineMs?: number): Promise<void> {
+    if (deadlineMs !== undefined) {
+      if (deadlineMs <= this.world.clock.nowMs()) throw this.#notAppendedError();
+      this.#watchDeadlines();
+    }
+    return waiters.wait(signal, deadlineMs);
   }
 
   wakeSpace(): void {

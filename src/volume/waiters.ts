@@ -1,26 +1,55 @@
-// Those who wait for something to change; woken all at once, they look again.
-export class Waiters {
-  #wakes = new Set<() => void>();
+// Those who wait for something to change; woken all at once, they look again. Who names a deadline may be told an error
+// instead, when whoever owns the clock finds that it has passed.
 
-  wait(signal?: AbortSignal): Promise<void> {
+interface Waiter {
+  readonly deadlineMs: number;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export class Waiters {
+  #waiting = new Set<Waiter>();
+
+  wait(signal?: AbortSignal, deadlineMs = Number.POSITIVE_INFINITY): Promise<void> {
     if (signal?.aborted) return Promise.reject(signal.reason);
     return new Promise((resolve, reject) => {
-      const wake = () => {
-        signal?.removeEventListener("abort", abort);
-        resolve();
+      const end = () => signal?.removeEventListener("abort", abort);
+      const waiter: Waiter = {
+        deadlineMs,
+        resolve: () => {
+          end();
+          resolve();
+        },
+        reject: (error) => {
+          end();
+          reject(error);
+        },
       };
       const abort = () => {
-        this.#wakes.delete(wake);
+        this.#waiting.delete(waiter);
         reject(signal?.reason);
       };
-      this.#wakes.add(wake);
+      this.#waiting.add(waiter);
       signal?.addEventListener("abort", abort, { once: true });
     });
   }
 
   wakeAll(): void {
-    const wakes = this.#wakes;
-    this.#wakes = new Set();
-    for (const wake of wakes) wake();
+    const waiting = this.#waiting;
+    this.#waiting = new Set();
+    for (const { resolve } of waiting) resolve();
+  }
+
+  /** Rejects those whose deadline has passed; returns the next deadline. */
+  expire(nowMs: number, error: unknown): number {
+    let next = Number.POSITIVE_INFINITY;
+    for (const waiter of this.#waiting) {
+      if (waiter.deadlineMs > nowMs) next = Math.min(next, waiter.deadlineMs);
+      else {
+        this.#waiting.delete(waiter);
+        waiter.reject(error);
+      }
+    }
+    return next;
   }
 }

@@ -18,7 +18,7 @@ import { shrink } from "./shrink.ts";
 import { decodeTape, Tape } from "./tape.ts";
 
 /** With so many, every situation must have been met. */
-const RUNS_FOR_COVERAGE = 1000;
+const RUNS_FOR_COVERAGE = 3000;
 const SHRINK_SECONDS = 60;
 /** Histories leave much garbage and call much code rarely: a large nursery, and no interpreter, save a fifth. */
 const WORKER_FLAGS = ["--max-semi-space-size=32", "--always-sparkplug"];

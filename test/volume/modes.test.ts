@@ -113,6 +113,59 @@ test("a write that times out is in doubt: its blocks are not readable until it i
   await volume.close();
 });
 
+test("a write in pieces fails as one, also when a piece fails while a later one waits for room", async () => {
+  const { volume, clock } = await mirrored();
+  volume.setGate("open");
+  volume.setRemote(required(0));
+  const unhandled: unknown[] = [];
+  const note = (reason: unknown) => void unhandled.push(reason);
+  process.on("unhandledRejection", note);
+  try {
+    // More than all halves of the log hold together.
+    const write = follow(volume.write(0, new Uint8Array(volume.bytes).fill(1)));
+    await turns();
+    await clock.advance(1500);
+    await turns();
+    assert.equal(unhandled, []);
+    assert.is(write.code, "ERR_MIRROR_LOST");
+  } finally {
+    process.off("unhandledRejection", note);
+  }
+  await volume.close();
+  await turns();
+  assert.equal(unhandled, []);
+});
+
+test("a write that finds the gate closed or the log full is told so after as long as any write", async () => {
+  const { volume, clock } = await mirrored();
+  volume.setRemote(required(0));
+  const early = follow(volume.write(0, content(0, 1)));
+  const trim = follow(volume.trim(0, 4096));
+  await clock.advance(900);
+  await turns();
+  assert.equal([early.code, trim.code], [null, null]);
+  await clock.advance(200);
+  await turns();
+  assert.equal([early.code, trim.code], ["ERR_MIRROR_LOST", "ERR_MIRROR_LOST"]);
+  volume.setGate("open");
+  assert.is(volume.position.sequence, 0, "nothing was appended");
+  // As many as all halves hold, and one more.
+  const half = new Uint8Array(1024 * 1024);
+  const writes = Array.from({ length: 5 }, () => follow(volume.write(0, half, { mode: "async" })));
+  await turns();
+  const codes = () => writes.map(({ code }) => code);
+  const waiting = codes().flatMap((code, index) => (code === null ? [index] : []));
+  assert.ok(waiting.length > 0 && waiting.length < writes.length, `${waiting.length} wait`);
+  const { sequence } = volume.position;
+  await clock.advance(1100);
+  await turns();
+  for (const [index, code] of codes().entries()) {
+    assert.is(code, waiting.includes(index) ? "ERR_MIRROR_LOST" : "");
+  }
+  assert.is(volume.position.sequence, sequence);
+  await volume.close();
+});
+
 test("an aborted write is in doubt in the same way; an abort after the end changes nothing", async () => {
   const { volume } = await mirrored();
   volume.setGate("open");
