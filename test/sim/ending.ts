@@ -2,8 +2,8 @@
 //
 // In a recoverable history every volume must serve again within two minutes of its own time, whatever clients wait
 // for must end, and a pair must be in sync again, unless its mirror was promoted. Then every sector of every side that
-// serves is read, a write and a CP are made, and both sides must have the same root hash at the same CP and the same
-// chain in their logs. Last, the source crashes and the mirror is promoted, and its every sector is read too.
+// serves is read, a write and a CP are made, both sides must have the same root hash at the same CP and the same
+// chain in their logs, and the image is read. Last, the source crashes and the mirror is promoted, and its every sector is read too.
 //
 // In one history of three, each volume whose disks were never at fault is checked as it lies there after one more power
 // failure: superblocks, maps, reference counts, parity, checksums and log must be sound (volume/check.ts).
@@ -124,6 +124,8 @@ export class Ending {
         `${pair.name}: the logs end at ${one.sequence} and ${other.sequence}, or differ there`,
       );
     }
+    // Nothing is dirty now: this reads the image.
+    await this.#proveServing(source, false);
     if (stage.pairs.length === 1) await this.#proveFailover(pair, source, mirror);
   }
 

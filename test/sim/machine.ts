@@ -56,6 +56,12 @@ export class Running {
   }
 }
 
+interface TakenKernel {
+  readonly kernel: Kernel;
+  /** Of its arena, when it was new. */
+  readonly bytes: number;
+}
+
 export class Machine {
   readonly name: string;
   readonly disks: SimDisks;
@@ -71,7 +77,8 @@ export class Machine {
   /** Its last crash came while it was opening its volumes. */
   hasCrashedOpening = false;
   #lives = 0;
-  #kernels: Kernel[] = [];
+  #kernels: TakenKernel[] = [];
+  #openings: Promise<void>[] = [];
   readonly #timeline: Timeline;
   readonly #network: SimNetwork;
   readonly #seed: number;
@@ -106,10 +113,11 @@ export class Machine {
     this.running = new Map(this.hosted.map((hosted) => [hosted.config.name, new Running(hosted)]));
     const world = this.#world(life);
     for (const running of this.running.values()) {
-      void this.#open(world, running).catch((error) => {
+      const opening = this.#open(world, running).catch((error) => {
         running.failure = error as Error;
         this.#say(`${running.hosted.config.name}: cannot be opened: ${String(error)}`);
       });
+      this.#openings.push(opening);
     }
     void this.#listen(world);
   }
@@ -123,11 +131,15 @@ export class Machine {
     this.#end();
   }
 
-  /** An orderly stop. Resolves when it has ended; a crash meanwhile ends it at once, and this never resolves. */
-  async stop(): Promise<void> {
+  /**
+   * An orderly stop. Resolves when it has ended, with the bytes of its arenas that nobody gave back; a crash meanwhile
+   * ends it at once, and this never resolves.
+   */
+  async stop(): Promise<number> {
     const { life } = this;
-    if (life === null || this.isStopping) return;
+    if (life === null || this.isStopping) return 0;
     this.isStopping = true;
+    await Promise.all(this.#openings);
     await this.service?.close();
     for (const { relationship, volume } of this.running.values()) {
       await relationship?.close();
@@ -135,7 +147,9 @@ export class Machine {
     }
     this.#network.crash(this.name, life, true);
     life.isOver = true;
+    const leaked = this.#kernels.reduce((sum, { kernel, bytes }) => sum + bytes - kernel.arena.freeBytes, 0);
     this.#end();
+    return leaked;
   }
 
   /** What `mirrorvol check` says of a volume, while nothing runs here. */
@@ -163,13 +177,13 @@ export class Machine {
     this.life = null;
     this.isStopping = false;
     this.service = null;
-    for (const kernel of this.#kernels.splice(0)) giveBack(kernel);
+    this.#openings = [];
+    for (const { kernel } of this.#kernels.splice(0)) giveBack(kernel);
   }
 
   async #open(world: World, running: Running): Promise<void> {
     const { config, target } = running.hosted;
-    const kernel = takeKernel(KERNEL_BYTES);
-    this.#kernels.push(kernel);
+    const kernel = this.#takeKernel(KERNEL_BYTES);
     const options = { hasMirror: target !== null, writeTimeoutMs: WRITE_TIMEOUT_MS };
     const volume = await Volume.open(world, kernel, config, options);
     running.volume = volume;
@@ -187,8 +201,7 @@ export class Machine {
   }
 
   async #listen(world: World): Promise<void> {
-    const kernel = takeKernel(SERVICE_KERNEL_BYTES);
-    this.#kernels.push(kernel);
+    const kernel = this.#takeKernel(SERVICE_KERNEL_BYTES);
     const service = new MirrorService({
       world,
       kernel,
@@ -198,6 +211,12 @@ export class Machine {
     });
     this.service = service;
     await world.transport.listen(`${this.name}:8750`, (connection) => service.accept(connection));
+  }
+
+  #takeKernel(memoryBytes: number): Kernel {
+    const kernel = takeKernel(memoryBytes);
+    this.#kernels.push({ kernel, bytes: kernel.arena.freeBytes });
+    return kernel;
   }
 
   #world(life: Life): World {

@@ -173,9 +173,10 @@ function stop(stage: Stage, plan: Choices): void {
   const { life } = machine;
   if (life === null || machine.isStopping) return;
   void machine.stop().then(
-    () => {
+    (leaked) => {
       stage.met("orderly stop");
       stage.lifeEnded(life);
+      if (leaked > 0) stage.fail(`${machine.name}: ${leaked} bytes of its arenas were not given back`);
     },
     (error) => stage.fail(`${machine.name}: an orderly stop failed: ${String(error)}`),
   );
