@@ -16,7 +16,7 @@ import { SimNetwork } from "./sim_network.ts";
 import { type Pair, Side, Stage } from "./stage.ts";
 import { STEP_KINDS, takeStep } from "./steps.ts";
 import { encodeTape, type Tape } from "./tape.ts";
-import { Timeline } from "./timeline.ts";
+import { Timeline, turn } from "./timeline.ts";
 
 export interface Outcome {
   /** Null: everything was as it must be. */
@@ -68,6 +68,8 @@ async function play(stage: Stage, tape: Tape): Promise<Outcome> {
   const { timeline } = stage;
   timeline.note(stage.acknowledged);
   for (const machine of stage.machines) machine.dispose();
+  // Whatever is still under way comes to its end before the next history takes its memory.
+  await turn();
   return {
     failure: stage.failure,
     tape,

@@ -14,7 +14,7 @@ import { SeededRandom } from "../support/memory_random.ts";
 import { SimDisks, type SimFile } from "./sim_disks.ts";
 import type { SimNetwork } from "./sim_network.ts";
 import type { Choices } from "./tape.ts";
-import type { Life, Timeline } from "./timeline.ts";
+import { type Life, type Timeline, turn } from "./timeline.ts";
 
 export const KERNEL_BYTES = 12 * 1024 * 1024;
 const SERVICE_KERNEL_BYTES = 4 * 1024 * 1024;
@@ -178,7 +178,9 @@ export class Machine {
     this.isStopping = false;
     this.service = null;
     this.#openings = [];
-    for (const { kernel } of this.#kernels.splice(0)) giveBack(kernel);
+    // The dead program goes on until it waits for something; what it writes until then nobody else may use.
+    const kernels = this.#kernels.splice(0);
+    void turn().then(() => kernels.forEach(({ kernel }) => giveBack(kernel)));
   }
 
   async #open(world: World, running: Running): Promise<void> {
