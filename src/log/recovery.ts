@@ -2,6 +2,7 @@
 //
 //   1. find the half that starts behind the applied position, by its header or by its first entry;
 //   2. walk the chain from there; each entry is taken from any copy that has it (walk.ts);
+//      A generation newer than the owner's: refused, before anything is written;
 //   3. repair: entries and half headers that a copy lacks are written to it;
 //   4. scan everything else for evidence and for stale entries (scan.ts);
 //   5. without evidence beyond the tail: the rest is a torn tail, and is erased;
@@ -16,6 +17,7 @@
 // would be lost, not torn: requiredThrough is 3, and nothing is erased until 3 has come from a mirror.
 
 import { BLOCK_BYTES, LOG_HALF_COUNT } from "../../assembly/format.ts";
+import { MirrorvolError } from "../kernel/errors.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { LogCopies } from "./copies.ts";
 import { ENTRY_BYTES_MAX } from "./entry_codec.ts";
@@ -63,6 +65,7 @@ async function recoverThrough(
   const walk = new ChainWalk({ kernel, copies, windows, applied, lineage });
   const halves = await walk.run(await findStart(headers, walk, start));
   const tail = walk.tail;
+  refuseNewer(start.generation, headers, walk.generations);
   await repairHeaders(copies, halves, start.generation);
   for (const window of windows) window.forget();
   const known = knownGenerations(headers, walk.generations);
@@ -76,6 +79,24 @@ async function recoverThrough(
   await copies.syncAll();
   const recovery = { tail: tail.sequence, torn: isTorn, requiredThrough, repaired: walk.repaired };
   return { recovery, halves, tail, stale: isTorn ? [] : stale };
+}
+
+/**
+ * A generation is durable in the superblocks before the log has anything of it. A log that knows more than its owner
+ * belongs to what the owner's members were later: they are an old copy, whatever of it may still fit together.
+ */
+function refuseNewer(
+  newest: Generation,
+  headers: readonly HalfHeader[],
+  walked: ReadonlyMap<string, Generation>,
+): void {
+  const isUnknown = ({ number, id }: Generation) =>
+    number > newest.number || (number === newest.number && id !== newest.id);
+  const unknown = [...headers.map(({ generation }) => generation), ...walked.values()].find(isUnknown);
+  if (unknown === undefined) return;
+  const name = ({ number, id }: Generation) => `${number} (${id.toString(16)})`;
+  const text = `log: it holds generation ${name(unknown)}, and the members know of none behind ${name(newest)}`;
+  throw new MirrorvolError("ERR_MEMBERS_STALE", `${text}: they are an old copy`);
 }
 
 /** The number of the half behind the applied position; a new one if there is none. */

@@ -202,6 +202,8 @@ export class Volume extends EventTarget {
     core.stopTimers();
     await this.#runner.stop();
     await core.store.commitLock.run(async () => {});
+    // A disk that is closed under a read looks like one that has failed.
+    await this.#reader.idle();
     await core.log.close();
     core.end(new MirrorvolError("ERR_CLOSED", `volume "${this.name}" was closed before this was confirmed`));
     await core.store.close();

@@ -426,6 +426,20 @@ const CONTRADICTIONS: { name: string; damage: (storage: MemoryStorage) => void; 
     name: "entries of a generation that is not in the history",
     damage: (storage) =>
       changeSuperblocks(storage, ({ history }) => ({ history: [{ ...history[0]!, id: 5n }] })),
+    says: /^log: expected one that can be opened, found log: it holds generation 1 \(\w+\), .* an old copy$/,
+  },
+  {
+    name: "entries of an older generation that is not in the history",
+    damage: (storage) =>
+      changeSuperblocks(storage, ({ history }) => {
+        const [first] = history;
+        return {
+          history: [
+            { ...first!, id: 5n },
+            { ...first!, number: 2 },
+          ],
+        };
+      }),
     says: /^log entry \d+: expected a generation of this volume, found generation 1 with id /,
   },
   {

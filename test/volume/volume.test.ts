@@ -3,6 +3,7 @@ import { BLOCK_BYTES } from "../../assembly/format.ts";
 import { assert, suite } from "../support/harness.ts";
 import { ManualClock, settle } from "../support/manual_clock.ts";
 import { MemoryStorage } from "../support/memory_storage.ts";
+import { FaultyStorage } from "./faults.ts";
 import {
   content,
   Model,
@@ -173,6 +174,33 @@ test("the root hash depends on the data alone", async () => {
   }
   assert.is(roots[0], roots[1]);
   assert.is(roots[0], roots[2]);
+});
+
+test("closing waits for the reads that have begun, and refuses those that come later", async () => {
+  const memory = new MemoryStorage();
+  await makeVolume(memory);
+  const storage = new FaultyStorage(memory);
+  const volume = await openVolume(storage);
+  await volume.write(0, content(0, 1));
+  await volume.consistencyPoint();
+  await volume.write(BLOCK_BYTES, content(1, 1));
+  let release = () => {};
+  const slow = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  storage.gate = ({ kind }) => (kind === "read" ? slow : undefined);
+  const reads = [volume.read(0, BLOCK_BYTES), volume.read(BLOCK_BYTES, BLOCK_BYTES)];
+  let isClosed = false;
+  const closed = volume.close().then(() => {
+    isClosed = true;
+  });
+  for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
+  assert.not.ok(isClosed);
+  release();
+  assert.equal(await Promise.all(reads), [content(0, 1), content(1, 1)]);
+  await closed;
+  const code = await volume.read(0, BLOCK_BYTES).catch((error: { code: string }) => error.code);
+  assert.is(code, "ERR_CLOSED");
 });
 
 test.run();
