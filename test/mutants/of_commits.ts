@@ -347,7 +347,9 @@ export const OF_COMMITS: readonly Mutant[] = [
     promise: "a summary part counts only for the run and the commit that it was written by",
     file: "src/volume/cleaner.ts",
     original:
-      "header.part === expected.part &&\n      header.firstStripe === expected.firstStripe &&\n      header.commit === expected.commit",
+      "header.part === expected.part &&\n" +
+      "      header.firstStripe === expected.firstStripe &&\n" +
+      "      header.commit === expected.commit",
     replacement: "header.part === expected.part",
     killers: ["volume/repair", "volume/space"],
   },

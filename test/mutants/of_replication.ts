@@ -249,7 +249,8 @@ export const OF_REPLICATION: readonly Mutant[] = [
     file: "src/replication/mirror.ts",
     original: "this.#attached.set(name, session);",
     replacement:
-      'for (const [other, older] of this.#attached) if (other !== name) void older.close("replaced");\n    this.#attached.set(name, session);',
+      'for (const [other, older] of this.#attached) if (other !== name) void older.close("replaced");\n' +
+      "    this.#attached.set(name, session);",
     killers: ["replication/session", "node/embedded", "cli/pair"],
   },
   {
@@ -296,7 +297,8 @@ export const OF_REPLICATION: readonly Mutant[] = [
     original:
       'await this.persist({ role: "source", history, inSync: false, aloneSince: sequence, boundTo: null });',
     replacement:
-      'const durable = this.persist({ role: "source", history, inSync: false, aloneSince: sequence, boundTo: null });\n' +
+      'const durable = this.persist({ role: "source", history, inSync: false, ' +
+      "aloneSince: sequence, boundTo: null });\n" +
       '    core.setGate("open");\n    await durable;',
     killers: ["replication/loss", "replication/power_loss"],
   },
