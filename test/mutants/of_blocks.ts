@@ -273,7 +273,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/image_sync.ts",
     original: "if (!bytesEqual(root, remote.rootHash)) return null;",
     replacement: "",
-    killers: ["replication/repair", "volume/adopt"],
+    killers: ["volume/adopt"],
   },
   {
     name: "image-blocks-not-verified",
@@ -282,7 +282,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/image_sync.ts",
     original: "if (block && hashEquals(actual, 0, hash, 0)) return block;",
     replacement: "if (block) return block;",
-    killers: ["replication/repair", "volume/adopt"],
+    killers: ["volume/adopt", "replication/repair"],
   },
   {
     name: "fetched-blocks-not-verified",

@@ -65,7 +65,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/superblock_keeper.ts",
     original: "lost <= parityUnits && this.#isAllWithinReach(present)",
     replacement: "lost <= parityUnits",
-    killers: ["volume/members"],
+    killers: ["volume/reach"],
   },
   {
     name: "segment-table-on-one-member",
@@ -139,7 +139,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/segment_ledger.ts",
     original: "return !this.get(segment).used && !this.#options.quarantined.has(segment);",
     replacement: "return !this.get(segment).used;",
-    killers: ["volume/repair", "volume/space", "volume/volume"],
+    killers: ["volume/reach"],
   },
   {
     name: "volume-made-without-sync",

@@ -92,7 +92,7 @@ export const OF_REPLICATION: readonly Mutant[] = [
     file: "src/replication/fence.ts",
     original: 'await volume.persist({ role: "mirror", fencedBy: by });',
     replacement: "await volume.persist({ role: volume.persisted.role });",
-    killers: ["replication/loss", "replication/review"],
+    killers: ["replication/fence", "replication/loss"],
   },
   {
     name: "fenced-source-goes-on-serving",
@@ -101,7 +101,7 @@ export const OF_REPLICATION: readonly Mutant[] = [
     file: "src/replication/fence.ts",
     original: "  volume.setGate(gate);\n  await",
     replacement: "  await",
-    killers: ["replication/loss", "replication/review"],
+    killers: ["replication/fence"],
   },
   {
     name: "fence-lifted-by-whoever-opens-meanwhile",
@@ -110,7 +110,7 @@ export const OF_REPLICATION: readonly Mutant[] = [
     file: "src/replication/fence.ts",
     original: "  volume.setGate(gate);\n}",
     replacement: "}",
-    killers: ["replication/review", "replication/loss"],
+    killers: ["replication/fence"],
   },
   {
     name: "newer-generation-not-obeyed",

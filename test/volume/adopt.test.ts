@@ -1,6 +1,7 @@
 // What a mirror's volume refuses to take from the wire, although the log would.
 import { BLOCK_BYTES, ENTRY_KIND_SEAL, ENTRY_KIND_TRIM, ENTRY_KIND_WRITE } from "../../assembly/format.ts";
 import type { AppendedEntry } from "../../src/log/log.ts";
+import type { RemoteImage } from "../../src/volume/image_sync.ts";
 import { Volume } from "../../src/volume/volume.ts";
 import { assert, suite } from "../support/harness.ts";
 import { MemoryStorage } from "../support/memory_storage.ts";
@@ -67,6 +68,58 @@ test("extents that end beyond the volume, and seals of another CP", async () => 
     await source.close();
     await fresh.close();
   }
+  await mirror.close();
+});
+
+test("an image whose nodes say another thing than its root hash is not taken", async () => {
+  const mirror = await openMirror();
+  const storage = new MemoryStorage();
+  await makeVolume(storage);
+  const source = await openVolume(storage);
+  await source.write(0, content(0, 1));
+  await source.write(7 * BLOCK_BYTES, content(7, 1));
+  await source.consistencyPoint();
+  const image = await source.pinImage();
+  // Block 7 is said to be a hole: nothing comes that could be verified.
+  const lying: RemoteImage = {
+    ...image,
+    blocks: (lbas) => image.blocks(lbas),
+    children: async (level, indexes) => {
+      const answers = await image.children(level, indexes);
+      if (level === 0) answers[0]!.fill(0, 7 * 16, 8 * 16);
+      return answers;
+    },
+  };
+  const history = [...source.history];
+  assert.is(await mirror.adoptImage(lying, history), "mismatch");
+  assert.is(mirror.cp, 0);
+  assert.is(await mirror.adoptImage(image, history), "committed");
+  assert.equal(mirror.rootHash, image.rootHash);
+  image.release();
+  await source.close();
+  await mirror.close();
+});
+
+test("an image with a block that does not fit its hash is not taken", async () => {
+  const mirror = await openMirror();
+  const storage = new MemoryStorage();
+  await makeVolume(storage);
+  const source = await openVolume(storage);
+  await source.write(7 * BLOCK_BYTES, content(7, 1));
+  await source.consistencyPoint();
+  const image = await source.pinImage();
+  const lying: RemoteImage = {
+    ...image,
+    children: (level, indexes) => image.children(level, indexes),
+    blocks: async () => [content(7, 2)],
+  };
+  const code = await mirror
+    .adoptImage(lying, [...source.history])
+    .catch((error: { code: string }) => error.code);
+  assert.is(code, "ERR_REMOTE_BLOCK");
+  assert.is(mirror.cp, 0);
+  image.release();
+  await source.close();
   await mirror.close();
 });
 

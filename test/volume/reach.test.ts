@@ -1,0 +1,99 @@
+// What a block needs so that it can be read: members enough of the segment that it lies in, and its place left alone for
+// as long as somebody reads an image that has it there.
+import { BLOCK_BYTES } from "../../assembly/format.ts";
+import type { Volume, VolumeConfig } from "../../src/volume/volume.ts";
+import { assert, suite } from "../support/harness.ts";
+import { MemoryStorage } from "../support/memory_storage.ts";
+import { withStore } from "./checking.ts";
+import { eio, FaultyStorage } from "./faults.ts";
+import { content, expectBytes, Model, makeVolume, openVolume, smallConfig } from "./fixture.ts";
+
+const test = suite("volume reach");
+
+const BLOCKS = 384;
+const BLOCKS_PER_WRITE = 64;
+
+async function fill(volume: Volume, model: Model, version: number): Promise<void> {
+  for (let lba = 0; lba < BLOCKS; lba += BLOCKS_PER_WRITE) {
+    const data = new Uint8Array(BLOCKS_PER_WRITE * BLOCK_BYTES);
+    for (let i = 0; i < BLOCKS_PER_WRITE; i++) data.set(content(lba + i, version), i * BLOCK_BYTES);
+    await volume.write(lba * BLOCK_BYTES, data);
+    model.write(lba * BLOCK_BYTES, data);
+  }
+  await volume.consistencyPoint();
+}
+
+async function prepare(config: VolumeConfig): Promise<{ memory: MemoryStorage; model: Model }> {
+  const memory = new MemoryStorage();
+  await makeVolume(memory, config);
+  const model = new Model(config.sizeBytes);
+  const volume = await openVolume(memory, config);
+  await fill(volume, model, 1);
+  await volume.close();
+  return { memory, model };
+}
+
+test("members that are lost one after the other: a segment of all of them counts those that it has left", async () => {
+  const config = smallConfig();
+  const { memory, model } = await prepare(config);
+  const first = new FaultyStorage(memory);
+  first.kill("a/m");
+  await (await openVolume(first, config)).close();
+  // The absence of one is recorded, so that only one is lost since the last commit: but the blocks lie across four.
+  const second = new FaultyStorage(memory);
+  second.kill("a/m", "b/m");
+  const opened = await openVolume(second, config).then(
+    (volume) => volume.close(),
+    (error: { code: string }) => error.code,
+  );
+  assert.is(opened, "ERR_TOO_FEW_MEMBERS");
+  // Nothing was recorded that would make the second loss final.
+  const volume = await openVolume(memory, config);
+  await model.expectEqual(volume);
+  await volume.close();
+});
+
+test("a member that fails while one is absent stops the volume, as long as blocks lie across all of them", async () => {
+  const config = smallConfig();
+  const { memory, model } = await prepare(config);
+  const storage = new FaultyStorage(memory);
+  storage.kill("a/m");
+  const volume = await openVolume(storage, config);
+  storage.judge = (call) => (/^[ab]\/m/.test(call.path) && call.kind !== "read" ? eio(call) : null);
+  await volume.write(0, content(0, 2));
+  model.write(0, content(0, 2));
+  const code = await volume.consistencyPoint().catch((error: { code: string }) => error.code);
+  assert.is(code, "ERR_TOO_FEW_MEMBERS");
+  await volume.close();
+  const again = await openVolume(memory, config);
+  await model.expectEqual(again);
+  await again.close();
+});
+
+test("what a reader is looking at is not written over, however often the volume moves on meanwhile", async () => {
+  const config = smallConfig();
+  const { memory, model } = await prepare(config);
+  const dataOffset = await withStore(memory, config, async (store) => store.superblock.dataOffset);
+  const storage = new FaultyStorage(memory);
+  const volume = await openVolume(storage, config);
+  // Nodes of the maps stay in the cache: the next read of this block is one of the block alone.
+  await volume.read(0, BLOCK_BYTES);
+  let release = (): void => {};
+  const isHeld = new Promise<void>((held) => {
+    storage.gate = (call) => {
+      if (call.kind !== "read" || call.offset < dataOffset) return;
+      storage.gate = () => {};
+      held();
+      return new Promise<void>((resolve) => (release = resolve));
+    };
+  });
+  const reading = volume.read(0, BLOCK_BYTES);
+  await isHeld;
+  for (let version = 2; version < 5; version++) await fill(volume, model, version);
+  release();
+  expectBytes(await reading, content(0, 1));
+  await model.expectEqual(volume);
+  await volume.close();
+});
+
+test.run();
