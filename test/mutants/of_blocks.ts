@@ -291,7 +291,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/mirror_side.ts",
     original: "if (block && hashEquals(hash, 0, data.hashes, index * 4)) return block;",
     replacement: "if (block) return block;",
-    killers: ["replication/repair", "volume/adopt"],
+    killers: ["volume/adopt"],
   },
   {
     name: "cp-seal-not-compared",

@@ -19,7 +19,7 @@ export const OF_FORWARDING: readonly Mutant[] = [
     file: "src/replication/entry_taker.ts",
     original: "if (this.#volume.adopt(entry) === null) return this.#wait();",
     replacement: "this.#volume.adopt(entry);",
-    killers: ["replication/resync", "replication/pair"],
+    killers: ["replication/entry_taker"],
   },
   {
     name: "mirror-silent-about-a-full-log",
@@ -91,7 +91,7 @@ export const OF_FORWARDING: readonly Mutant[] = [
     file: "src/replication/link.ts",
     original: "      this.#connection.pause();\n",
     replacement: "",
-    killers: ["replication/repair", "replication/resync", "replication/session"],
+    killers: ["replication/link"],
   },
   {
     name: "message-kept-without-a-copy",
@@ -100,7 +100,7 @@ export const OF_FORWARDING: readonly Mutant[] = [
     file: "src/replication/link.ts",
     original: "this.#inbox.push(bytes.slice());",
     replacement: "this.#inbox.push(bytes);",
-    killers: ["replication/pair"],
+    killers: ["replication/link"],
   },
   {
     name: "silent-link-kept",
@@ -181,7 +181,7 @@ export const OF_FORWARDING: readonly Mutant[] = [
     file: "src/replication/source_session.ts",
     original: "    this.#volume.setLogRetention(retentionFor(remote));\n",
     replacement: "",
-    killers: ["replication/repair", "replication/resync", "replication/crash"],
+    killers: ["replication/retention"],
   },
   {
     name: "mirror-lets-go-before-the-source-s-cp",

@@ -47,7 +47,7 @@ export const OF_REPLICATION: readonly Mutant[] = [
     file: "src/replication/standing.ts",
     original: "if (requiredThrough > sequence) {",
     replacement: "if (requiredThrough < 0) {",
-    killers: ["replication/repair", "replication/loss", "replication/resync"],
+    killers: ["replication/alone"],
   },
   {
     name: "alone-after-a-restart-without-a-new-generation",
@@ -251,7 +251,7 @@ export const OF_REPLICATION: readonly Mutant[] = [
     replacement:
       'for (const [other, older] of this.#attached) if (other !== name) void older.close("replaced");\n' +
       "    this.#attached.set(name, session);",
-    killers: ["replication/session", "node/embedded", "cli/pair"],
+    killers: ["replication/many_sources"],
   },
   {
     name: "older-session-not-awaited",

@@ -2,6 +2,7 @@
 
 import fc from "fast-check";
 import type { Connection } from "../../src/io/transport.ts";
+import { describeMirror } from "../../src/replication/mirror_state.ts";
 import { assert, suite } from "../support/harness.ts";
 import { settle } from "../support/manual_clock.ts";
 import { content } from "../volume/fixture.ts";
@@ -124,6 +125,33 @@ test("a newer session of the same source replaces the older one, and they never 
   await pair.consistencyPoint();
   await pair.untilEqual();
   await pair.close();
+});
+
+test("another source is refused while one is connected, before the mirror is bound to either", async () => {
+  const pair = await Pair.create();
+  let isFirstIn = false;
+  pair.wrapMirror = (volume) =>
+    override(volume, {
+      adoptImage: () => {
+        // The first image never comes to its end.
+        isFirstIn = true;
+        return new Promise(() => {});
+      },
+      persist: async () => {},
+    });
+  await pair.openMirror();
+  await pair.openSource();
+  await pair.until("the first one is in", () => isFirstIn);
+  assert.is(pair.mirror.volume.persisted.boundTo, null);
+  const peer = await RawPeer.dial(pair);
+  peer.hello("orders");
+  await pair.until("a challenge", () => peer.all("challenge").length > 0);
+  peer.prove("orders");
+  await pair.until("a proof", () => peer.all("proof").length > 0);
+  peer.introduce(pair.source.volume, { volumeId: new Uint8Array(16).fill(0xab) });
+  await pair.until("an answer", () => peer.refusal !== null || peer.all("mirrorState").length > 0);
+  assert.is(peer.refusal, "ERR_SOURCE_CONNECTED");
+  assert.not.ok(pair.mirror.events.some((text) => text.includes("ERR_REPLACED")));
 });
 
 test("the newer session waits until the older one's work has ended", async () => {
@@ -313,6 +341,41 @@ function mix(bytes: Uint8Array): Uint8Array {
   new DataView(bytes.buffer).setUint32(72, 0x4c56524d, true);
   return bytes;
 }
+
+test("an acknowledgement of what was not sent, or of more than was received, ends the session", async () => {
+  const pair = await Pair.inSync();
+  await pair.write(1, 1);
+  const { volume } = pair.source;
+  const state = await describeMirror(pair.mirror.volume);
+  await pair.relationship.close();
+  await pair.closeMirror();
+  // Somebody with all that the mirror has takes its place.
+  const foul = [
+    { received: 2, durable: 1 },
+    { received: 2 ** 40, durable: 2 ** 40 },
+    { received: 0, durable: 1 },
+  ];
+  const peers: RawPeer[] = [];
+  const listener = await pair.network.transport.listen("mirror:8750", (connection) => {
+    const peer = new RawPeer(connection);
+    peers.push(peer);
+    peer.generation = { number: volume.generation.number, id: volume.generation.id };
+    peer.send("challenge", { protocol: 1, hasSecret: false, nonce: bytes(32) });
+    peer.send("proof", { proof: bytes(32) });
+    peer.send("mirrorState", state);
+  });
+  pair.startRelationship();
+  for (const [index, ack] of foul.entries()) {
+    const forwarded = () => peers[index]?.all("forward").length === 1;
+    await pair.until(`forwarding ${index}`, forwarded, 20 * TIMEOUT_MS);
+    peers[index]!.send("ack", ack);
+    await pair.until(`${index} is sent away`, () => peers[index]!.closedWith !== null);
+    assert.is(peers[index]!.refusal, "ERR_PROTOCOL", JSON.stringify(ack));
+    assert.is(pair.relationship.status().acknowledgedSequence, 1);
+  }
+  await listener.close();
+  await pair.closeSource();
+});
 
 test("a mirror that talks nonsense is dropped by the source, which tries again", async () => {
   const pair = await Pair.create();
