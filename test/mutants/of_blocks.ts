@@ -10,7 +10,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/pending.ts",
     original: "if (entry.sequence > frontier.local) return false;",
     replacement: "",
-    killers: ["volume/modes", "volume/volume"],
+    killers: ["volume/power"],
   },
   {
     name: "acknowledged-before-the-mirror-s-sync",
@@ -146,7 +146,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/dirty_index.ts",
     original: "} else if (this.#sequences[slot]! > sequence) return;",
     replacement: "}",
-    killers: ["volume/modes"],
+    killers: ["volume/dirty_index"],
   },
   {
     name: "older-trim-over-a-newer-one",
@@ -155,7 +155,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/dirty_index.ts",
     original: "if (extent.sequence < sequence) {",
     replacement: "if (extent.sequence !== sequence) {",
-    killers: ["volume/modes", "volume/volume"],
+    killers: ["volume/dirty_index"],
   },
   {
     name: "block-under-a-newer-trim-read",
@@ -164,7 +164,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/dirty_index.ts",
     original: "if (trim !== null && (!isBlock || trim.sequence > this.#sequences[slot]!))",
     replacement: "if (trim !== null && !isBlock)",
-    killers: ["volume/volume", "volume/modes"],
+    killers: ["volume/dirty_index"],
   },
   {
     name: "block-under-a-newer-trim-committed",
@@ -173,7 +173,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/dirty_index.ts",
     original: "if (trim === null || trim.sequence < this.#sequences[slot]!) slots.push(slot);",
     replacement: "slots.push(slot);",
-    killers: ["volume/volume", "volume/space"],
+    killers: ["volume/dirty_index"],
   },
   {
     name: "zeros-stored",

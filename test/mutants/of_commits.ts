@@ -20,7 +20,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/superblock_keeper.ts",
     original: "    await this.#parts.raid.sync();\n    if (this.#parts.raid.present === 0)",
     replacement: "    if (this.#parts.raid.present === 0)",
-    killers: ["exhaustive/crash_points"],
+    killers: ["volume/power"],
   },
   {
     name: "loss-recorded-without-the-table",
@@ -29,7 +29,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/superblock_keeper.ts",
     original: "await this.writeTable(commit);",
     replacement: "",
-    killers: ["volume/members", "exhaustive/crash_points", "volume/logcopies"],
+    killers: ["volume/stale"],
   },
   {
     name: "too-few-members-recorded",
@@ -148,7 +148,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/create.ts",
     original: "await Promise.all(disks.map((disk) => disk.sync()));\n  const complete",
     replacement: "const complete",
-    killers: ["volume/create", "exhaustive/crash_points"],
+    killers: ["volume/power"],
   },
   {
     name: "volume-made-without-last-sync",
@@ -157,7 +157,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/create.ts",
     original: "throw error;\n  await Promise.all(disks.map((disk) => disk.sync()));\n}",
     replacement: "throw error;\n}",
-    killers: ["volume/create", "exhaustive/crash_points"],
+    killers: ["volume/power"],
   },
   {
     name: "stale-member-trusted",
@@ -175,7 +175,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/members.ts",
     original: "if (own.commit < newest.commit - 1)",
     replacement: "if (own.commit < 0)",
-    killers: ["volume/members"],
+    killers: ["volume/stale"],
   },
   {
     name: "replaced-member-trusted",
@@ -321,7 +321,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/node_reader.ts",
     original: "if (this.unwritten?.holds(pvbn)) await this.unwritten.flush();",
     replacement: "",
-    killers: ["volume/space", "volume/volume", "volume/big"],
+    killers: ["volume/small_cache"],
   },
   {
     name: "node-cache-forgets-the-hash",
