@@ -182,7 +182,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/appender.ts",
     original: "hashes.fill(0, i * 4, i * 4 + 4);",
     replacement: "hashes.fill(0, 0, 0);",
-    killers: ["volume/volume", "volume/space"],
+    killers: ["volume/holes"],
   },
   {
     name: "holes-read-as-mapped",

@@ -43,11 +43,11 @@ export const OF_COMMITS: readonly Mutant[] = [
   {
     name: "too-few-members-opened",
     rules: ["4.11"],
-    promise: "a superblock counts only with members enough to read everything",
+    promise: "with too few members to read everything the opening is refused before anything is written",
     file: "src/volume/open.ts",
     original: "    store.refuseTooFew();\n",
     replacement: "",
-    killers: ["volume/members"],
+    killers: ["volume/reach"],
   },
   {
     name: "losses-since-the-last-commit-not-counted",
@@ -117,9 +117,9 @@ export const OF_COMMITS: readonly Mutant[] = [
     rules: ["4.11"],
     promise: "a commit never leaves stripes short of the parity that the living members can carry",
     file: "src/volume/store.ts",
-    original: "    if (this.raid.present !== before) return false;\n",
-    replacement: "",
-    killers: ["volume/members"],
+    original: "this.#commit(transaction, ledger, outcome, membersBefore)",
+    replacement: "this.#commit(transaction, ledger, outcome, this.raid.present)",
+    killers: ["volume/reach"],
   },
   {
     name: "space-used-again-by-the-same-commit",
