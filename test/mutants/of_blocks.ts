@@ -300,7 +300,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/mirror_side.ts",
     original: "if (data.seal.sequence !== sequence || data.seal.chain !== chain) {",
     replacement: "if (sequence === 0) {",
-    killers: ["volume/adopt", "replication/session"],
+    killers: ["volume/adopt"],
   },
   {
     name: "cp-made-out-of-order",
@@ -309,7 +309,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/mirror_side.ts",
     original: "if (half?.cp !== cp) {",
     replacement: "if (half === undefined) {",
-    killers: ["volume/adopt", "replication/session", "replication/repair"],
+    killers: ["volume/adopt"],
   },
   {
     name: "entries-beyond-the-volume-adopted",

@@ -46,7 +46,7 @@ export const OF_FORWARDING: readonly Mutant[] = [
     file: "src/replication/forwarder.ts",
     original: "for (const entry of attached) this.onAppended(entry);",
     replacement: "for (const entry of attached.slice(1)) this.onAppended(entry);",
-    killers: ["replication/pair", "replication/resync", "replication/crash"],
+    killers: ["replication/forwarder"],
   },
   {
     name: "ring-let-go-before-the-callback",
@@ -55,7 +55,7 @@ export const OF_FORWARDING: readonly Mutant[] = [
     file: "src/replication/forwarder.ts",
     original: "if (oldest !== undefined) ring.keepAfter(this, oldest - 1);\n    else if",
     replacement: "if",
-    killers: ["replication/parts", "replication/pair", "replication/repair"],
+    killers: ["replication/forwarder"],
   },
   {
     name: "ring-let-go-when-the-link-ends",
@@ -145,7 +145,7 @@ export const OF_FORWARDING: readonly Mutant[] = [
     file: "src/replication/image_server.ts",
     original: 'if (this.#running >= REQUESTS_MAX) throw wireFault("too many requests at once");',
     replacement: "",
-    killers: ["replication/session"],
+    killers: ["replication/image_server"],
   },
   {
     name: "requests-without-number",
@@ -190,7 +190,7 @@ export const OF_FORWARDING: readonly Mutant[] = [
     file: "src/replication/cp_sender.ts",
     original: "while (this.#ahead.length > 0 && this.#ahead[0]!.cp <= this.#volume.cp) {",
     replacement: "while (this.#ahead.length > 0) {",
-    killers: ["replication/crash", "replication/power_loss", "replication/repair"],
+    killers: ["replication/cp_sender"],
   },
   {
     name: "mirror-s-root-hash-not-compared",
@@ -199,7 +199,7 @@ export const OF_FORWARDING: readonly Mutant[] = [
     file: "src/replication/cp_sender.ts",
     original: "if (expected !== null && !bytesEqual(expected, root)) {",
     replacement: "if (expected !== null && root.length === 0) {",
-    killers: ["replication/repair", "replication/session"],
+    killers: ["replication/cp_sender"],
   },
   {
     name: "cp-ahead-not-compared",

@@ -83,7 +83,7 @@ export const OF_REPLICATION: readonly Mutant[] = [
     file: "src/replication/standing.ts",
     original: "if (this.isDemoted) return;\n    this.#isOpen = true;",
     replacement: "this.#isOpen = true;",
-    killers: ["replication/review", "replication/loss"],
+    killers: ["replication/alone"],
   },
   {
     name: "fence-not-recorded",
@@ -437,7 +437,7 @@ export const OF_REPLICATION: readonly Mutant[] = [
     file: "src/replication/mirror_session.ts",
     original: "source.cp >= volume.cp ? await appliedSequence(volume) : 0",
     replacement: "await appliedSequence(volume)",
-    killers: ["replication/repair", "replication/crash"],
+    killers: ["replication/retention"],
   },
   {
     name: "mirror-position-before-it-is-durable",

@@ -342,7 +342,7 @@ function mix(bytes: Uint8Array): Uint8Array {
   return bytes;
 }
 
-test("an acknowledgement of what was not sent, or of more than was received, ends the session", async () => {
+test("an acknowledgement of what was not sent, not received or of another generation ends the session", async () => {
   const pair = await Pair.inSync();
   await pair.write(1, 1);
   const { volume } = pair.source;
@@ -354,7 +354,10 @@ test("an acknowledgement of what was not sent, or of more than was received, end
     { received: 2, durable: 1 },
     { received: 2 ** 40, durable: 2 ** 40 },
     { received: 0, durable: 1 },
+    // A proper one, but of another generation.
+    { received: 1, durable: 1 },
   ];
+  const codes = ["ERR_PROTOCOL", "ERR_PROTOCOL", "ERR_PROTOCOL", "ERR_GENERATION"];
   const peers: RawPeer[] = [];
   const listener = await pair.network.transport.listen("mirror:8750", (connection) => {
     const peer = new RawPeer(connection);
@@ -368,9 +371,10 @@ test("an acknowledgement of what was not sent, or of more than was received, end
   for (const [index, ack] of foul.entries()) {
     const forwarded = () => peers[index]?.all("forward").length === 1;
     await pair.until(`forwarding ${index}`, forwarded, 20 * TIMEOUT_MS);
+    if (codes[index] === "ERR_GENERATION") peers[index]!.generation = { number: 1, id: 77n };
     peers[index]!.send("ack", ack);
     await pair.until(`${index} is sent away`, () => peers[index]!.closedWith !== null);
-    assert.is(peers[index]!.refusal, "ERR_PROTOCOL", JSON.stringify(ack));
+    assert.is(peers[index]!.refusal, codes[index], JSON.stringify(ack));
     assert.is(pair.relationship.status().acknowledgedSequence, 1);
   }
   await listener.close();

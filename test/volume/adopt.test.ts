@@ -123,6 +123,36 @@ test("an image with a block that does not fit its hash is not taken", async () =
   await mirror.close();
 });
 
+test("consistency points are made in their order, and each ends at its own seal", async () => {
+  const mirror = await openMirror();
+  const source = await openSource(mirror);
+  const { log } = source;
+  const seals = [1, 2].map((cp) => {
+    mirror.adopt(bytesOf(log.append(ENTRY_KIND_WRITE, cp, 1, [content(cp, 1)])));
+    mirror.adopt(bytesOf(log.append(ENTRY_KIND_SEAL, cp, 0, null)));
+    return { sequence: log.tail.sequence, chain: log.tail.chain };
+  });
+  const none = {
+    firstSequence: 1,
+    count: 0,
+    lbas: new Float64Array(0),
+    hashes: new Uint32Array(0),
+    trims: [],
+  };
+  const options = { fetch: async () => [], expectedRoot: mirror.rootHash };
+  const apply = (cp: number, seal: { sequence: number; chain: bigint }) =>
+    mirror.applyConsistencyPoint({ ...none, cp, seal }, options).catch(codeFrom);
+  assert.is(await mirror.applyOwnConsistencyPoint(2, null).catch(codeFrom), "ERR_CP_ORDER");
+  assert.is(await apply(2, seals[1]!), "ERR_CP_ORDER");
+  assert.is(await apply(1, seals[1]!), "ERR_CP_SEAL");
+  assert.is(await apply(1, { ...seals[0]!, chain: seals[0]!.chain ^ 1n }), "ERR_CP_SEAL");
+  assert.is(mirror.cp, 0);
+  for (const cp of [1, 2]) assert.is(await mirror.applyOwnConsistencyPoint(cp, null), "committed");
+  assert.equal(await mirror.applyOwnConsistencyPoint(3, null).catch(codeFrom), "ERR_CP_ORDER");
+  await source.close();
+  await mirror.close();
+});
+
 test("a block that the log lacks is taken from the source only with the content that the CP data name", async () => {
   const mirror = await openMirror();
   const source = await openSource(mirror);
