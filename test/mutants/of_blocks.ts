@@ -47,7 +47,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/pending.ts",
     original: "return entry.kind === ENTRY_KIND_WRITE ? entry.count : 0;",
     replacement: "return entry.kind === ENTRY_KIND_SEAL ? entry.count : 0;",
-    killers: ["volume/space"],
+    killers: ["volume/limit"],
   },
   {
     name: "cancelled-wait-acknowledged",
@@ -191,7 +191,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/store.ts",
     original: "return leaf !== null && !hashIsZero(leaf, (lba % LEAF_FANOUT) * LEAF_WORDS + LOGICAL);",
     replacement: "return leaf !== null;",
-    killers: ["volume/space"],
+    killers: ["volume/limit"],
   },
   {
     name: "dirty-holes-count-as-mapped",

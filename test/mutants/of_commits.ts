@@ -130,7 +130,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     replacement:
       "const { used, live } = this.get(segment);\n" +
       "    return (!used || (live === 0 && segment !== this.#open)) && !this.#options.quarantined.has(segment);",
-    killers: ["exhaustive/crash_points", "volume/space", "volume/volume"],
+    killers: ["volume/segment_ledger"],
   },
   {
     name: "space-used-again-under-readers",
@@ -202,7 +202,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/members.ts",
     original: "const isSameCommit = own.commit === newest.commit && !sameCommit(own, newest);",
     replacement: "const isSameCommit = false;",
-    killers: ["volume/members"],
+    killers: ["volume/stale"],
   },
   {
     name: "foreign-members-taken",
@@ -275,7 +275,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/volume.ts",
     original: 'if (role === "source" && !hasMirror && requiredThrough > tail)',
     replacement: 'if (role === "source" && !hasMirror && requiredThrough < 0)',
-    killers: ["volume/logcopies", "volume/members"],
+    killers: ["volume/power"],
   },
   {
     name: "trims-lost-at-replay",
@@ -351,7 +351,7 @@ export const OF_COMMITS: readonly Mutant[] = [
       "      header.firstStripe === expected.firstStripe &&\n" +
       "      header.commit === expected.commit",
     replacement: "header.part === expected.part",
-    killers: ["volume/repair", "volume/space"],
+    killers: ["volume/stale"],
   },
   {
     name: "pinned-blocks-freed",

@@ -64,7 +64,7 @@ export const OF_FORWARDING: readonly Mutant[] = [
     file: "src/replication/forwarder.ts",
     original: "    this.#attached = [];\n    this.#holdRing();\n  }\n\n  #read()",
     replacement: "    this.#attached = [];\n    this.#options.ring.letGo(this);\n  }\n\n  #read()",
-    killers: ["replication/parts", "replication/loss", "replication/repair"],
+    killers: ["replication/forwarder"],
   },
   {
     name: "ring-kept-for-the-last-connection-only",

@@ -391,7 +391,7 @@ export const OF_REPLICATION: readonly Mutant[] = [
     file: "src/replication/mirror_session.ts",
     original: "inSync ? volume.persisted.inSync : false",
     replacement: "inSync",
-    killers: ["replication/pair", "replication/loss", "replication/review"],
+    killers: ["replication/session"],
   },
   {
     name: "mirror-forgets-that-its-source-went-on-alone",

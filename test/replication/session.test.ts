@@ -381,6 +381,30 @@ test("an acknowledgement of what was not sent, not received or of another genera
   await pair.closeSource();
 });
 
+test("a mirror is in sync when it has recorded that itself, whatever its source believes", async () => {
+  const pair = await Pair.inSync();
+  await pair.write(1, 1);
+  await pair.closeSource();
+  await pair.until("disconnected", () => !pair.service.connected("orders"));
+  const { volume } = pair.mirror;
+  // An image was taken over and nothing has been confirmed since: the source, which was never alone, is in sync.
+  await volume.persist({ inSync: false });
+  await pair.openSource();
+  await pair.relationship.close();
+  const peer = await RawPeer.dial(pair);
+  await peer.enter(pair);
+  const history = [...volume.history];
+  peer.send("forward", { after: volume.log.tail, inSync: true, wantsReceived: false, history });
+  await pair.until("forwarding", () => peer.all("ack").length > 0);
+  assert.is(volume.persisted.inSync, false);
+  peer.close();
+  await pair.until("disconnected", () => !pair.service.connected("orders"));
+  const code = await pair.service.promote("orders").catch((error: { code: string }) => error.code);
+  assert.is(code, "ERR_NOT_IN_SYNC");
+  await pair.source.volume.close();
+  await pair.closeMirror();
+});
+
 test("a mirror that talks nonsense is dropped by the source, which tries again", async () => {
   const pair = await Pair.create();
   const nonsense: ((peer: RawPeer) => void)[] = [

@@ -1,5 +1,5 @@
 // What is durable the moment that a call resolves, if the power fails right then and takes whatever was not synced.
-import { SUPERBLOCK_BYTES } from "../../assembly/format.ts";
+import { BLOCK_BYTES, LOG_ENTRIES_OFFSET, SUPERBLOCK_BYTES } from "../../assembly/format.ts";
 import { Volume } from "../../src/volume/volume.ts";
 import { assert, suite } from "../support/harness.ts";
 import type { UnsyncedWrite } from "../support/memory_file.ts";
@@ -10,6 +10,8 @@ import { content, Model, makeKernel, makeVolume, makeWorld, openVolume, smallCon
 
 const test = suite("volume power");
 const config = smallConfig();
+/** An entry of one block, with its padding. */
+const ENTRY_BYTES = 4608;
 
 test("a volume is durable when its creation resolves", async () => {
   const storage = new MemoryStorage();
@@ -90,6 +92,23 @@ test("a write is not acknowledged by the sync of the one before it", async () =>
   await second;
   storage.gate = () => {};
   await volume.close();
+});
+
+test("what was durable and is damaged in every copy of the log stops the volume, with an error that says so", async () => {
+  const storage = new MemoryStorage();
+  await makeVolume(storage, config);
+  const volume = await openVolume(storage, config);
+  for (let lba = 0; lba < 6; lba++) await volume.write(lba * BLOCK_BYTES, content(lba, 1));
+  await volume.close();
+  // Somewhere in the payload of the third entry.
+  const offset = LOG_ENTRIES_OFFSET + 2 * ENTRY_BYTES + 1000;
+  for (const path of storage.paths.filter((each) => each.includes("log")))
+    storage.poke(path, offset, Uint8Array.of(1, 2, 3, 4));
+  const code = await openVolume(storage, config).then(
+    () => "opened",
+    (error: { code: string }) => error.code,
+  );
+  assert.is(code, "ERR_LOG_CORRUPT");
 });
 
 test.run();

@@ -1,9 +1,12 @@
 // What an older state has left on the members, and must not be believed.
 import { BLOCK_BYTES, SEGMENT_TABLE_OFFSET, SUPERBLOCK_BYTES } from "../../assembly/format.ts";
+import { pvbnOf, RowLayout } from "../../src/raid/geometry.ts";
+import { readSummary } from "../../src/volume/cleaner.ts";
+import type { RunRecord } from "../../src/volume/summary.ts";
 import type { Volume } from "../../src/volume/volume.ts";
 import { assert, suite } from "../support/harness.ts";
 import { MemoryStorage } from "../support/memory_storage.ts";
-import { expectSound, withStore } from "./checking.ts";
+import { expectSound, type Place, placeOf, withStore } from "./checking.ts";
 import { copyOf, eio, FaultyStorage } from "./faults.ts";
 import { content, Model, makeVolume, openVolume, smallConfig } from "./fixture.ts";
 
@@ -77,6 +80,61 @@ test("the table pages of a commit that was given up are written over before its 
   await model.expectEqual(again);
   await again.close();
   await expectSound(found!, config);
+});
+
+test("members of two copies of a volume that each went on are two histories, although both count the same", async () => {
+  const { memory } = await prepare();
+  const copy = await copyOf(memory);
+  for (const [version, storage] of [memory, copy].entries()) {
+    const volume = await openVolume(storage, config);
+    await volume.write(0, content(0, 10 + version));
+    await volume.consistencyPoint();
+    await volume.close();
+  }
+  memory.poke("b/m", 0, copy.peek("b/m", 0, config.memberBytes!));
+  const code = await openVolume(memory, config).then(
+    () => "opened",
+    (error: { code: string }) => error.code,
+  );
+  assert.is(code, "ERR_MEMBERS_DIVERGED");
+});
+
+test("a part of an older summary is not taken for one of the run that is there now", async () => {
+  // Segments so long that a run's summary has several parts.
+  const long = smallConfig({ segmentStripes: 128, memberBytes: 16 * 1024 * 1024 });
+  const memory = new MemoryStorage();
+  await makeVolume(memory, long);
+  const volume = await openVolume(memory, long);
+  const data = Uint8Array.from({ length: 250 * BLOCK_BYTES }, (_, i) => i % 251);
+  for (let lba = 0; lba < 1000; lba += 250) await volume.write(lba * BLOCK_BYTES, data);
+  await volume.consistencyPoint();
+  await volume.close();
+  // Runs whose summaries have several parts, with the places of their first parts.
+  const runs = await withStore(memory, long, async (store) => {
+    const found: { last: number; layout: RowLayout; place: Place; records: RunRecord[] }[] = [];
+    for (let segment = 0; segment < store.table.count; segment++) {
+      const { used, written, geometry } = store.table.get(segment);
+      if (!used || written === 0) continue;
+      const layout = new RowLayout(geometry);
+      const last = segment * store.superblock.segmentStripes + written - 1;
+      const { header, records } = await readSummary(store, layout, last);
+      if (header.parts < 2) continue;
+      const index = header.rows * layout.k - header.parts;
+      const stripe = header.firstStripe + Math.floor(index / layout.k);
+      const place = placeOf(store, long, pvbnOf(stripe, layout.slotOfUnit(stripe, index % layout.k)));
+      found.push({ last, layout, place, records });
+    }
+    return found;
+  });
+  assert.ok(runs.length > 1, `${runs.length} runs`);
+  const [one, other] = runs as [(typeof runs)[0], (typeof runs)[0]];
+  memory.poke(
+    one.place.path,
+    one.place.offset,
+    memory.peek(other.place.path, other.place.offset, BLOCK_BYTES),
+  );
+  const again = await withStore(memory, long, (store) => readSummary(store, one.layout, one.last));
+  assert.equal(again.records, one.records);
 });
 
 test.run();
