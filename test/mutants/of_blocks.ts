@@ -119,7 +119,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/appender.ts",
     original: "const first = Math.ceil(offset / BLOCK_BYTES);",
     replacement: "const first = Math.floor(offset / BLOCK_BYTES);",
-    killers: ["volume/volume"],
+    killers: ["volume/holes"],
   },
   {
     name: "trim-leaves-its-last-block",
@@ -128,7 +128,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/cp_apply.ts",
     original: "if (from < end) await this.#sweep.trim(from, end - from);",
     replacement: "if (from < end - 1) await this.#sweep.trim(from, end - 1 - from);",
-    killers: ["volume/volume", "volume/space"],
+    killers: ["volume/holes"],
   },
   {
     name: "trim-takes-the-next-subtree",
@@ -137,7 +137,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/block_map.ts",
     original: "(lba + span > end && end !== this.#blocks)",
     replacement: "(lba + span > end + 1 && end !== this.#blocks)",
-    killers: ["volume/volume", "volume/space"],
+    killers: ["volume/holes"],
   },
   {
     name: "older-entry-over-a-newer-one",
@@ -247,15 +247,6 @@ export const OF_BLOCKS: readonly Mutant[] = [
     original: "return hashEquals(actual, 0, hashes, at);",
     replacement: "return hashEquals(actual, 0, actual, 0);",
     killers: ["volume/logcopies", "replication/repair"],
-  },
-  {
-    name: "cp-data-not-compared-with-the-log",
-    rules: ["G", "E"],
-    promise: "the mirror checks each block of the log against the CP data, and asks for those that differ",
-    file: "src/volume/consistency_point.ts",
-    original: "return hashEquals(half.index.hashes, found.slot * 4, cpData.hashes, index * 4)\n    ?",
-    replacement: "return found !== null\n    ?",
-    killers: ["replication/repair", "replication/session"],
   },
   {
     name: "cp-root-hash-not-compared",

@@ -184,7 +184,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/members.ts",
     original: "if (!bytesEqual(record.id, own.members[own.slot]!.id))",
     replacement: "if (record.id.length === 0)",
-    killers: ["volume/members"],
+    killers: ["volume/stale"],
   },
   {
     name: "members-opened-apart-taken-together",
@@ -330,7 +330,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/node_cache.ts",
     original: "if (node === undefined || !hashEquals(node.hash, 0, hash, hashAt)) return null;",
     replacement: "if (node === undefined) return null;",
-    killers: ["volume/space", "volume/volume"],
+    killers: ["volume/small_cache"],
   },
   {
     name: "cleaner-moves-freed-blocks",

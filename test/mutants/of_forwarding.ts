@@ -28,7 +28,7 @@ export const OF_FORWARDING: readonly Mutant[] = [
     file: "src/replication/entry_taker.ts",
     original: "if (this.#volume.log.status().every((half) => !half.free)) this.#onExhausted();",
     replacement: "",
-    killers: ["replication/resync", "replication/loss"],
+    killers: ["replication/entry_taker"],
   },
   {
     name: "acknowledgement-of-what-was-not-sent",
@@ -130,12 +130,12 @@ export const OF_FORWARDING: readonly Mutant[] = [
     killers: ["replication/frame"],
   },
   {
-    name: "list-longer-than-its-message",
+    name: "list-longer-than-its-maximum",
     rules: ["5.3", "5.17"],
-    promise: "a count is checked against the bytes that are there before anything is allocated for it",
+    promise: "a count is checked against its maximum before anything is allocated for it",
     file: "src/replication/fields.ts",
-    original: "if (items > from.left) throw",
-    replacement: "if (items < 0) throw",
+    original: "const length = u32(min, max);",
+    replacement: "const length = u32(min);",
     killers: ["replication/frame"],
   },
   {
@@ -172,7 +172,7 @@ export const OF_FORWARDING: readonly Mutant[] = [
     file: "src/replication/image_server.ts",
     original: "if (each > cp || image === this.#round) continue;",
     replacement: "if (image === this.#round) continue;",
-    killers: ["replication/repair", "replication/pair"],
+    killers: ["replication/image_server"],
   },
   {
     name: "source-lets-go-of-what-its-mirror-lacks",

@@ -74,7 +74,7 @@ export const OF_REPLICATION: readonly Mutant[] = [
     file: "src/replication/source.ts",
     original: "if (!standing.isOpen && this.#report.trouble?.isFatal) return;",
     replacement: "",
-    killers: ["replication/resync", "replication/repair", "replication/loss"],
+    killers: ["replication/alone"],
   },
   {
     name: "demoted-source-opened",
@@ -300,7 +300,7 @@ export const OF_REPLICATION: readonly Mutant[] = [
       'const durable = this.persist({ role: "source", history, inSync: false, ' +
       "aloneSince: sequence, boundTo: null });\n" +
       '    core.setGate("open");\n    await durable;',
-    killers: ["replication/loss", "replication/power_loss"],
+    killers: ["volume/power"],
   },
   {
     name: "promotion-keeps-the-generation",
@@ -410,7 +410,7 @@ export const OF_REPLICATION: readonly Mutant[] = [
     file: "src/replication/mirror_session.ts",
     original: "if (!inSync || !everInSync) await volume.persist({ inSync: true, everInSync: true });",
     replacement: "if (!inSync || !everInSync) void volume.persist({ inSync: true, everInSync: true });",
-    killers: ["replication/power_loss", "replication/crash"],
+    killers: ["replication/session"],
   },
   {
     name: "in-sync-without-having-it",
@@ -428,7 +428,7 @@ export const OF_REPLICATION: readonly Mutant[] = [
     file: "src/volume/mirror_side.ts",
     original: "const changes = { history, inSync: false, fencedBy: null };",
     replacement: "const changes = { history, inSync: true, everInSync: true, fencedBy: null };",
-    killers: ["replication/room", "replication/loss", "replication/resync"],
+    killers: ["volume/adopt"],
   },
   {
     name: "mirror-lets-go-of-what-its-source-may-need",
@@ -446,7 +446,7 @@ export const OF_REPLICATION: readonly Mutant[] = [
     file: "src/replication/mirror_state.ts",
     original: "await volume.log.whenDurable(volume.log.tail.sequence);",
     replacement: "",
-    killers: ["replication/session", "replication/power_loss"],
+    killers: ["replication/mirror_state"],
   },
   {
     name: "mirror-forgets-what-was-durable",

@@ -405,6 +405,29 @@ test("a mirror is in sync when it has recorded that itself, whatever its source 
   await pair.closeMirror();
 });
 
+test("a mirror says that it is in sync when it has recorded that", async () => {
+  const pair = await Pair.create();
+  let release = (): void => {};
+  let isHeld = false;
+  pair.wrapMirror = (volume) =>
+    override(volume, {
+      persist: async (changes) => {
+        isHeld ||= changes.everInSync === true;
+        if (changes.everInSync) await new Promise<void>((resolve) => (release = resolve));
+        return volume.persist(changes);
+      },
+    });
+  await pair.openMirror();
+  await pair.openSource();
+  await pair.until("the mirror is about to record it", () => isHeld);
+  await settle(2000);
+  assert.is(pair.state, "catching up");
+  assert.is(pair.source.volume.persisted.everInSync, false);
+  release();
+  await pair.untilInSync();
+  await pair.close();
+});
+
 test("a mirror that talks nonsense is dropped by the source, which tries again", async () => {
   const pair = await Pair.create();
   const nonsense: ((peer: RawPeer) => void)[] = [

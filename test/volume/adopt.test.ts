@@ -97,6 +97,8 @@ test("an image whose nodes say another thing than its root hash is not taken", a
   assert.is(mirror.cp, 0);
   assert.is(await mirror.adoptImage(image, history), "committed");
   assert.equal(mirror.rootHash, image.rootHash);
+  const { inSync, everInSync } = mirror.persisted;
+  assert.equal({ inSync, everInSync }, { inSync: false, everInSync: false }, "that is yet to be shown");
   image.release();
   await source.close();
   await mirror.close();

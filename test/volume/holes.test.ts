@@ -1,10 +1,10 @@
 // Blocks of zeros are holes, however they came to be: the root hash depends on the data alone.
-import { BLOCK_BYTES } from "../../assembly/format.ts";
+import { BLOCK_BYTES, LEAF_FANOUT } from "../../assembly/format.ts";
 import type { Volume } from "../../src/volume/volume.ts";
 import { assert, suite } from "../support/harness.ts";
 import { MemoryStorage } from "../support/memory_storage.ts";
 import { withStore } from "./checking.ts";
-import { content, expectBytes, makeVolume, openVolume, smallConfig } from "./fixture.ts";
+import { content, expectBytes, Model, makeVolume, openVolume, smallConfig } from "./fixture.ts";
 
 const test = suite("holes");
 
@@ -56,6 +56,39 @@ test("a block of zeros takes no room and hashes to the same, whichever way it be
   }
   assert.is(new Set(roots.values()).size, 1, JSON.stringify([...roots]));
   assert.is(used.get("written as zeros"), used.get("never written"));
+});
+
+test("a trim takes its own blocks and no other, at the edges of nodes as elsewhere", async () => {
+  const blocks = 4 * LEAF_FANOUT;
+  const small = smallConfig({ sizeBytes: (blocks + LEAF_FANOUT) * BLOCK_BYTES });
+  for (const [first, count] of [
+    [LEAF_FANOUT, LEAF_FANOUT - 1],
+    [LEAF_FANOUT, LEAF_FANOUT],
+    [LEAF_FANOUT, LEAF_FANOUT + 1],
+    [LEAF_FANOUT + 1, LEAF_FANOUT - 1],
+    [LEAF_FANOUT - 1, LEAF_FANOUT + 1],
+    [0, 2 * LEAF_FANOUT - 1],
+    [1, blocks - 2],
+  ] as const) {
+    const storage = new MemoryStorage();
+    await makeVolume(storage, small);
+    const volume = await openVolume(storage, small);
+    const model = new Model(volume.bytes);
+    const data = Uint8Array.from({ length: blocks * BLOCK_BYTES }, (_, i) => 1 + ((i >> 12) % 250));
+    await volume.write(0, data);
+    model.write(0, data);
+    await volume.consistencyPoint();
+    await volume.trim(first * BLOCK_BYTES, count * BLOCK_BYTES);
+    model.trim(first * BLOCK_BYTES, count * BLOCK_BYTES);
+    await volume.consistencyPoint();
+    await model.expectEqual(volume);
+    // Parts of blocks at either end are left as they are.
+    await volume.trim(3 * BLOCK_BYTES - 1, 40 * BLOCK_BYTES + 2);
+    model.trim(3 * BLOCK_BYTES - 1, 40 * BLOCK_BYTES + 2);
+    await volume.consistencyPoint();
+    await model.expectEqual(volume);
+    await volume.close();
+  }
 });
 
 test.run();

@@ -111,4 +111,32 @@ test("what was durable and is damaged in every copy of the log stops the volume,
   assert.is(code, "ERR_LOG_CORRUPT");
 });
 
+test("a promoted volume serves when its new generation is durable, and not before", async () => {
+  const memory = new MemoryStorage();
+  await Volume.create(makeWorld(memory), makeKernel(), config, "mirror");
+  const storage = new FaultyStorage(memory);
+  const volume = await openVolume(storage, config);
+  let release = (): void => {};
+  const isReleased = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  storage.gate = ({ path, kind }) =>
+    config.members.includes(path) && kind === "sync" ? isReleased : undefined;
+  const promotion = volume.promote();
+  let isAcknowledged = false;
+  const write = volume.write(0, content(0, 1)).then(() => {
+    isAcknowledged = true;
+  });
+  for (let turn = 0; turn < 100; turn++) await new Promise((resolve) => setImmediate(resolve));
+  assert.not.ok(isAcknowledged, "acknowledged in a generation that the next process does not know");
+  release();
+  const { number } = await promotion;
+  await write;
+  const { role, history } = await withStore(memory.ifPowerFailedNow("drop"), config, async (store) => {
+    return store.superblock;
+  });
+  assert.equal({ role, number: history.at(-1)!.number }, { role: "source", number });
+  await volume.close();
+});
+
 test.run();

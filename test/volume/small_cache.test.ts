@@ -1,5 +1,6 @@
 // Maps with more nodes than the cache holds: what a transaction has placed may have to be read back before it is written.
 import { BLOCK_BYTES } from "../../assembly/format.ts";
+import { NodeCache } from "../../src/volume/node_cache.ts";
 import { assert, suite } from "../support/harness.ts";
 import { MemoryStorage } from "../support/memory_storage.ts";
 import { expectSound } from "./checking.ts";
@@ -39,6 +40,18 @@ test("a consistency point that changes blocks all over the volume reads back nod
   await volume.close();
   const report = await expectSound(storage, config);
   assert.ok(report.nodes > 64, `${report.nodes} nodes`);
+});
+
+test("a node that is kept counts only with the hash that is asked for: places are used again", () => {
+  const cache = new NodeCache(BLOCK_BYTES);
+  const hashes = Uint32Array.of(1, 2, 3, 4, 1, 2, 3, 5);
+  const words = new Uint32Array(BLOCK_BYTES / 4).fill(9);
+  cache.put(77, hashes, 0, words);
+  assert.is(cache.get(77, hashes, 0), words);
+  assert.is(cache.get(77, hashes, 4), null);
+  assert.is(cache.get(78, hashes, 0), null);
+  for (let place = 100; place < 116; place++) cache.put(place, hashes, 4, words);
+  assert.is(cache.get(77, hashes, 0), null, "the oldest one makes room");
 });
 
 test.run();

@@ -2,13 +2,15 @@
 import { BLOCK_BYTES, SEGMENT_TABLE_OFFSET, SUPERBLOCK_BYTES } from "../../assembly/format.ts";
 import { pvbnOf, RowLayout } from "../../src/raid/geometry.ts";
 import { readSummary } from "../../src/volume/cleaner.ts";
+import { slotOffsets } from "../../src/volume/members.ts";
 import type { RunRecord } from "../../src/volume/summary.ts";
+import { decodeSuperblock, encodeSuperblock } from "../../src/volume/superblock.ts";
 import type { Volume } from "../../src/volume/volume.ts";
 import { assert, suite } from "../support/harness.ts";
 import { MemoryStorage } from "../support/memory_storage.ts";
 import { expectSound, type Place, placeOf, withStore } from "./checking.ts";
 import { copyOf, eio, FaultyStorage } from "./faults.ts";
-import { content, Model, makeVolume, openVolume, smallConfig } from "./fixture.ts";
+import { content, Model, makeKernel, makeVolume, openVolume, smallConfig } from "./fixture.ts";
 
 const test = suite("stale members");
 const config = smallConfig();
@@ -135,6 +137,26 @@ test("a part of an older summary is not taken for one of the run that is there n
   );
   const again = await withStore(memory, long, (store) => readSummary(store, one.layout, one.last));
   assert.equal(again.records, one.records);
+});
+
+test("a member with another id than the volume has for its slot is left out", async () => {
+  const { memory, model } = await prepare();
+  const kernel = makeKernel();
+  const places = [0, 1].flatMap((slot) => slotOffsets(config.memberBytes!, slot));
+  for (const offset of places) {
+    const found = decodeSuperblock(kernel, memory.peek("b/m", offset, SUPERBLOCK_BYTES));
+    if (typeof found === "string") continue;
+    const members = found.members.map((member, slot) =>
+      slot === 1 ? { ...member, id: new Uint8Array(16).fill(0xab) } : member,
+    );
+    memory.poke("b/m", offset, encodeSuperblock(kernel, { ...found, members }).slice());
+  }
+  const volume = await openVolume(memory, config);
+  const { state, reason } = volume.status().members[1]!;
+  assert.is(state, "missing");
+  assert.match(reason!, "replaced by another");
+  await model.expectEqual(volume);
+  await volume.close();
 });
 
 test.run();
