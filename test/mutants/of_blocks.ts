@@ -228,7 +228,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/space.ts",
     original: "store.table.count - WORST_CPS * reserveSegments(store) - 1;",
     replacement: "store.table.count - 1;",
-    killers: ["volume/space"],
+    killers: ["volume/limit"],
   },
   {
     name: "overwriting-always-allowed",
@@ -237,7 +237,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/space.ts",
     original: "added === null ? () => mayOverwrite(core, count) : fitsLimit;",
     replacement: "added === null ? () => true : fitsLimit;",
-    killers: ["volume/space"],
+    killers: ["volume/limit"],
   },
   {
     name: "log-block-taken-unverified",

@@ -92,7 +92,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/segments.ts",
     original: "if (written > commit) {",
     replacement: "if (written < 0) {",
-    killers: ["exhaustive/crash_points"],
+    killers: ["volume/stale"],
   },
   {
     name: "segment-table-leftover-kept",
@@ -101,7 +101,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/segments.ts",
     original: "this.#dirty.add(page);\n      return;",
     replacement: "return;",
-    killers: ["exhaustive/crash_points", "volume/repair"],
+    killers: ["volume/stale"],
   },
   {
     name: "segment-table-older-version-taken",
@@ -247,7 +247,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/open.ts",
     original: "await completeSuperblocks(core.store);",
     replacement: "",
-    killers: ["volume/members", "exhaustive/crash_points"],
+    killers: ["volume/stale"],
   },
   {
     name: "old-set-of-members-served",
@@ -294,7 +294,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     original: "appliedSequence: outcome.appliedSequence,\n      appliedChain: outcome.appliedChain,",
     replacement:
       "appliedSequence: this.#keeper.current.appliedSequence,\n      appliedChain: this.#keeper.current.appliedChain,",
-    killers: ["volume/volume"],
+    killers: ["volume/power"],
   },
   {
     name: "log-freed-before-our-own-cp",
@@ -312,7 +312,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/core.ts",
     original: "const through = Math.min(this.store.image.appliedSequence, this.#retention);",
     replacement: "const through = this.store.image.appliedSequence;",
-    killers: ["replication/repair", "replication/resync", "replication/loss"],
+    killers: ["replication/retention"],
   },
   {
     name: "unwritten-container-nodes-read",
@@ -360,7 +360,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/transaction.ts",
     original: "if (birth > this.#options.pinnedCp) this.#change(vvbn, 0);",
     replacement: "if (birth >= 0) this.#change(vvbn, 0);",
-    killers: ["volume/space"],
+    killers: ["volume/reach"],
   },
   {
     name: "pinned-subtrees-freed",
@@ -369,7 +369,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/transaction.ts",
     original: "if (this.#options.pinnedCp < 0) await this.#workOffFreeList();",
     replacement: "await this.#workOffFreeList();",
-    killers: ["volume/space"],
+    killers: ["volume/reach"],
   },
   {
     name: "deferred-blocks-forgotten",
@@ -378,6 +378,6 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/transaction.ts",
     original: "    await this.#storeDeferred();\n",
     replacement: "",
-    killers: ["volume/volume", "volume/space"],
+    killers: ["volume/reach"],
   },
 ];

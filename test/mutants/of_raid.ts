@@ -163,7 +163,7 @@ export const OF_RAID: readonly Mutant[] = [
     file: "src/volume/open.ts",
     original: "await parts.world.storage.lock(disks);",
     replacement: "",
-    killers: ["volume/volume", "volume/members", "cli/program"],
+    killers: ["volume/create"],
   },
   {
     name: "asserts-off",

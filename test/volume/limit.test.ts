@@ -1,8 +1,11 @@
 // The limit of a volume that promises more than its members hold: what counts against it, and when.
 import { BLOCK_BYTES } from "../../assembly/format.ts";
+import { cpBlocksMax } from "../../src/volume/config.ts";
 import type { Volume } from "../../src/volume/volume.ts";
 import { assert, suite } from "../support/harness.ts";
 import { MemoryStorage } from "../support/memory_storage.ts";
+import { withStore } from "./checking.ts";
+import { FaultyStorage } from "./faults.ts";
 import { content, makeVolume, openVolume, smallConfig } from "./fixture.ts";
 
 const test = suite("volume limit");
@@ -42,6 +45,20 @@ async function fillUp(volume: Volume, step: number): Promise<number> {
   }
 }
 
+test("at the limit there is room for two of the largest consistency points, whatever they change", async () => {
+  const storage = new MemoryStorage();
+  await makeVolume(storage, THIN);
+  const volume = await openVolume(storage, THIN);
+  const end = await fillUp(volume, 1);
+  await volume.consistencyPoint();
+  await volume.close();
+  await withStore(storage, THIN, async (store) => {
+    const largest = cpBlocksMax(store.superblock.logHalfBytes);
+    const blocks = store.freeRows * store.dataUnitsNow;
+    assert.ok(blocks > 2 * largest, `${blocks} blocks are free behind ${end}, ${largest} may change at once`);
+  });
+});
+
 test("writes that wait for the mirror count: no more are taken than there will be room for", async () => {
   const volume = await open();
   const end = await fillUp(volume, 1);
@@ -78,6 +95,27 @@ test("a hole between blocks is new when it is written, and no overwriting", asyn
   }
   assert.ok(taken < 100, `${taken} holes were filled although the volume is full`);
   assert.is(await codeOf(volume.write(0, content(0, 2))), "", "overwriting goes on");
+  await volume.consistencyPoint();
+  assert.is(volume.status().state, "serving");
+  await volume.close();
+});
+
+test("with a member lost, overwriting is refused before it stops the volume", async () => {
+  const memory = new MemoryStorage();
+  await makeVolume(memory, THIN);
+  const full = await openVolume(memory, THIN);
+  const end = await fillUp(full, 1);
+  await full.consistencyPoint();
+  await full.close();
+  const storage = new FaultyStorage(memory);
+  storage.kill("a/m");
+  const volume = await openVolume(storage, THIN);
+  const codes = new Set<string>();
+  for (let round = 0; round < 3 && codes.size < 2; round++) {
+    for (let lba = round; lba < end && codes.size < 2; lba += 3)
+      codes.add(await codeOf(volume.write(lba * BLOCK_BYTES, content(lba, 2 + round))));
+  }
+  assert.equal([...codes], ["", "ERR_NO_SPACE"]);
   await volume.consistencyPoint();
   assert.is(volume.status().state, "serving");
   await volume.close();

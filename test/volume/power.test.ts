@@ -55,7 +55,8 @@ test("a consistency point, and what a relationship records, are durable when the
   await volume.consistencyPoint();
   const superblockOf = (crashed: MemoryStorage) =>
     withStore(crashed, config, async (store) => store.superblock);
-  assert.is((await superblockOf(storage.ifPowerFailedNow("drop"))).cp, 1);
+  const { cp, appliedSequence } = await superblockOf(storage.ifPowerFailedNow("drop"));
+  assert.equal({ cp, appliedSequence }, { cp: 1, appliedSequence: 2 }, "with the seal that it includes");
   await volume.persist({ aloneSince: 77 });
   assert.is((await superblockOf(storage.ifPowerFailedNow("drop"))).aloneSince, 77);
   await volume.close();

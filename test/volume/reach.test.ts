@@ -4,7 +4,7 @@ import { BLOCK_BYTES, SUPERBLOCK_BYTES } from "../../assembly/format.ts";
 import type { Volume, VolumeConfig } from "../../src/volume/volume.ts";
 import { assert, suite } from "../support/harness.ts";
 import { MemoryStorage } from "../support/memory_storage.ts";
-import { withStore } from "./checking.ts";
+import { expectSound, withStore } from "./checking.ts";
 import { eio, FaultyStorage } from "./faults.ts";
 import { content, expectBytes, Model, makeVolume, openVolume, smallConfig } from "./fixture.ts";
 
@@ -135,6 +135,35 @@ test("what a reader is looking at is not written over, however often the volume 
   expectBytes(await reading, content(0, 1));
   await model.expectEqual(volume);
   await volume.close();
+});
+
+test("a pinned image stays as it was while all of it is overwritten and trimmed, then its room comes back", async () => {
+  const config = smallConfig();
+  const { memory, model } = await prepare(config);
+  const before = await withStore(memory, config, async (store) => store.usedBlocks());
+  const volume = await openVolume(memory, config);
+  const image = await volume.pinImage();
+  await fill(volume, model, 2);
+  await volume.trim(0, BLOCKS * BLOCK_BYTES);
+  model.trim(0, BLOCKS * BLOCK_BYTES);
+  await volume.consistencyPoint();
+  await fill(volume, model, 3);
+  for (let lba = 0; lba < BLOCKS; lba += BLOCKS_PER_WRITE) {
+    const lbas = Array.from({ length: BLOCKS_PER_WRITE }, (_, i) => lba + i);
+    const blocks = await image.blocks(lbas);
+    for (const [i, block] of blocks.entries())
+      expectBytes(block, content(lba + i, 1), (lba + i) * BLOCK_BYTES);
+  }
+  image.release();
+  await volume.trim(0, BLOCKS * BLOCK_BYTES);
+  model.trim(0, BLOCKS * BLOCK_BYTES);
+  await volume.consistencyPoint();
+  for (let i = 0; i < 200; i++) await turn();
+  await model.expectEqual(volume);
+  await volume.close();
+  await expectSound(memory, config);
+  const after = await withStore(memory, config, async (store) => store.usedBlocks());
+  assert.ok(after < before - BLOCKS, `${after} blocks are in use, ${before} were with all data`);
 });
 
 test.run();

@@ -159,4 +159,58 @@ test("a member with another id than the volume has for its slot is left out", as
   await volume.close();
 });
 
+/** What a consistency point leaves when the process dies at the n-th write of its superblocks. */
+async function dyingAtSuperblock(write: number): Promise<{ found: MemoryStorage; model: Model }> {
+  const { memory, model } = await prepare();
+  const volume = await openVolume(memory, config);
+  await fill(volume, model, 2);
+  let found: MemoryStorage | null = null;
+  let count = 0;
+  memory.onEvent = ({ kind, path, length }) => {
+    if (kind !== "write" || path.includes("log") || length !== SUPERBLOCK_BYTES) return;
+    count += 1;
+    if (count === write) found = memory.ifPowerFailedNow("keep");
+  };
+  await volume.consistencyPoint();
+  await volume.close();
+  assert.ok(found);
+  return { found: found!, model };
+}
+
+test("the table pages of a commit that never came to be are written over by the next one, whatever it is about", async () => {
+  const { found, model } = await dyingAtSuperblock(1);
+  // Its mirror is not there, so that nothing but a record is committed, with nothing changed in the table.
+  const waiting = await openVolume(found, config, { hasMirror: true });
+  await waiting.persist({ aloneSince: 3 });
+  await waiting.close();
+  await expectSound(found, config);
+  const volume = await openVolume(found, config);
+  await volume.consistencyPoint();
+  await model.expectEqual(volume);
+  await volume.close();
+});
+
+test("a superblock that a crash left on one member only goes to all of them before another one moves", async () => {
+  // Both copies are on the first member, and nothing on the others.
+  const { found, model } = await dyingAtSuperblock(3);
+  // The power fails again while the volume is opened, and tears whatever was not synced.
+  const torn: MemoryStorage[] = [];
+  found.onEvent = () => {
+    torn.push(found.ifPowerFailedNow(() => (sector) => sector % 2 === 0));
+  };
+  await (await openVolume(found, config)).close();
+  assert.ok(torn.length > 10, `${torn.length} crashes`);
+  for (const each of torn) {
+    const volume = await openVolume(each, config);
+    assert.equal(
+      volume.status().members.map(({ state }) => state),
+      config.members.map(() => "current"),
+    );
+    await volume.close();
+  }
+  const volume = await openVolume(torn.at(-1)!, config);
+  await model.expectEqual(volume);
+  await volume.close();
+});
+
 test.run();
