@@ -1,5 +1,5 @@
-// Which files and folders are synced when a file is made and removed: seen at the calls of node:fs themselves, which are
-// watched before the storage takes hold of them.
+// Which files and folders are synced when a file is made and removed: seen at the calls of node:fs themselves,
+// which are watched before the storage takes hold of them.
 
 import fs, { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -293,7 +293,7 @@ test("after a restart of the source the mirror makes what it owes from its own i
   await pair.close();
 });
 
-test("a consistency point that the mirror made before, and differently, is found when the source makes it", async () => {
+test("a consistency point that the mirror made before, and differently, is found by its source", async () => {
   const pair = await Pair.create();
   let isLying = false;
   let images = 0;

@@ -95,7 +95,7 @@ test("a write is not acknowledged by the sync of the one before it", async () =>
   await volume.close();
 });
 
-test("what was durable and is damaged in every copy of the log stops the volume, with an error that says so", async () => {
+test("what was durable and is damaged in every copy of the log stops the volume, and it says so", async () => {
   const storage = new MemoryStorage();
   await makeVolume(storage, config);
   const volume = await openVolume(storage, config);

@@ -1,5 +1,5 @@
-// What a block needs so that it can be read: members enough of the segment that it lies in, and its place left alone for
-// as long as somebody reads an image that has it there.
+// What a block needs so that it can be read: members enough of the segment that it lies in, and its place left alone
+// for as long as somebody reads an image that has it there.
 import { BLOCK_BYTES, SUPERBLOCK_BYTES } from "../../assembly/format.ts";
 import type { Volume, VolumeConfig } from "../../src/volume/volume.ts";
 import { assert, suite } from "../support/harness.ts";
@@ -77,7 +77,7 @@ test("a member that fails while one is absent stops the volume, as long as block
   await again.close();
 });
 
-test("a commit that lost a member while it was made is made again, with all the parity that the others can carry", async () => {
+test("a commit that lost a member on its way is made again, with the parity that the others can carry", async () => {
   const config = smallConfig();
   const { memory, model } = await prepare(config);
   const dataOffset = await withStore(memory, config, async (store) => store.superblock.dataOffset);
@@ -137,7 +137,7 @@ test("what a reader is looking at is not written over, however often the volume 
   await volume.close();
 });
 
-test("a pinned image stays as it was while all of it is overwritten and trimmed, then its room comes back", async () => {
+test("a pinned image stays while all of it is overwritten and trimmed, then its room comes back", async () => {
   const config = smallConfig();
   const { memory, model } = await prepare(config);
   const before = await withStore(memory, config, async (store) => store.usedBlocks());

@@ -1,4 +1,5 @@
-// Maps with more nodes than the cache holds: what a transaction has placed may have to be read back before it is written.
+// Maps with more nodes than the cache holds: what a transaction has placed may have to be read back before it is
+// written.
 import { BLOCK_BYTES } from "../../assembly/format.ts";
 import { NodeCache } from "../../src/volume/node_cache.ts";
 import { assert, suite } from "../support/harness.ts";

@@ -33,7 +33,7 @@ async function prepare(): Promise<{ memory: MemoryStorage; model: Model }> {
   return { memory, model };
 }
 
-test("a member that was put back from an older copy is stale, although nobody has recorded that it was away", async () => {
+test("a member that was put back from an older copy is stale, although no absence was recorded", async () => {
   const { memory, model } = await prepare();
   const older = memory.peek("b/m", 0, config.memberBytes!);
   const volume = await openVolume(memory, config);
@@ -84,7 +84,7 @@ test("the table pages of a commit that was given up are written over before its 
   await expectSound(found!, config);
 });
 
-test("members of two copies of a volume that each went on are two histories, although both count the same", async () => {
+test("members of two copies that each went on are two histories, although both count the same", async () => {
   const { memory } = await prepare();
   const copy = await copyOf(memory);
   for (const [version, storage] of [memory, copy].entries()) {
@@ -177,7 +177,7 @@ async function dyingAtSuperblock(write: number): Promise<{ found: MemoryStorage;
   return { found: found!, model };
 }
 
-test("the table pages of a commit that never came to be are written over by the next one, whatever it is about", async () => {
+test("the table pages of a commit that never came to be are written over by the next one, whatever it is", async () => {
   const { found, model } = await dyingAtSuperblock(1);
   // Its mirror is not there, so that nothing but a record is committed, with nothing changed in the table.
   const waiting = await openVolume(found, config, { hasMirror: true });
