@@ -118,7 +118,7 @@ export const OF_FORWARDING: readonly Mutant[] = [
     file: "src/replication/watch.ts",
     original: "  progress(): void {\n    this.#progressMs = this.#options.clock.nowMs();",
     replacement: "  progress(): void {\n    this.#progressMs = Date.now();",
-    killers: ["architecture", "replication/parts"],
+    killers: ["replication/parts", "architecture"],
   },
   {
     name: "frame-checksum-not-compared",
