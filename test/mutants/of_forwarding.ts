@@ -37,7 +37,7 @@ export const OF_FORWARDING: readonly Mutant[] = [
     file: "src/replication/source_session.ts",
     original: "if (received > sent || durable > received) {",
     replacement: "if (received < 0) {",
-    killers: ["replication/session"],
+    killers: ["replication/claims"],
   },
   {
     name: "live-entries-not-sent",

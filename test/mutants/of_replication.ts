@@ -269,7 +269,7 @@ export const OF_REPLICATION: readonly Mutant[] = [
     file: "src/replication/mirror.ts",
     original: "if (!bytesEqual(older.sourceId, session.sourceId)) {",
     replacement: "if (older.sourceId.length !== session.sourceId.length) {",
-    killers: ["replication/session"],
+    killers: ["replication/claims"],
   },
   {
     name: "strangers-without-number",
@@ -382,7 +382,7 @@ export const OF_REPLICATION: readonly Mutant[] = [
     original:
       'if (this.#phase === "forwarding" && message.name !== "refuse") this.#checkGeneration(generation);',
     replacement: "",
-    killers: ["replication/session"],
+    killers: ["replication/claims"],
   },
   {
     name: "mirror-believes-it-is-in-sync",
@@ -391,7 +391,7 @@ export const OF_REPLICATION: readonly Mutant[] = [
     file: "src/replication/mirror_session.ts",
     original: "inSync ? volume.persisted.inSync : false",
     replacement: "inSync",
-    killers: ["replication/session"],
+    killers: ["replication/claims"],
   },
   {
     name: "mirror-forgets-that-its-source-went-on-alone",
@@ -410,7 +410,7 @@ export const OF_REPLICATION: readonly Mutant[] = [
     file: "src/replication/mirror_session.ts",
     original: "if (!inSync || !everInSync) await volume.persist({ inSync: true, everInSync: true });",
     replacement: "if (!inSync || !everInSync) void volume.persist({ inSync: true, everInSync: true });",
-    killers: ["replication/session"],
+    killers: ["replication/claims"],
   },
   {
     name: "in-sync-without-having-it",
