@@ -41,7 +41,8 @@ const HEAD = `# Planted bugs
 Each line is a bug that was planted in the engine, one at a time, and what noticed it: the first of the test files that
 are likely to, then the simulator (histories 1, 2, ...), then the other tests of the layer. Nothing counts as a kill
 that is red without the bug. The rules are those of the failure rules (5.x), the layout of the volume (4.x), the way of
-a write (3.x) and the claims (A to J). The bugs stand in \`test/mutants/\`, which writes this page as well:
+a write (3.x) and the claims (A to J). Test files are named by their paths below \`test/\`. The bugs stand in
+\`test/mutants/\`, which writes this page as well:
 
     npm run mutants -- --narrow --seeds 0 --jobs 2 --markdown docs/MUTANTS.md
 `;
@@ -49,11 +50,13 @@ a write (3.x) and the claims (A to J). The bugs stand in \`test/mutants/\`, whic
 export function toMarkdown(hunted: readonly Hunted[], run: Run): string {
   const survivors = hunted.filter(({ kill }) => kill === null).length;
   const bySim = hunted.filter(({ kill }) => kill?.by === "simulator").length;
-  const histories = run.seeds === 0 ? "without it" : `of at most ${run.seeds} histories`;
+  const simulator =
+    run.seeds === 0
+      ? "by named tests alone"
+      : `${bySim} of them by the simulator, of at most ${run.seeds} histories`;
   const measured =
     `${run.day}, commit ${run.commit}: ${hunted.length} bugs, ${hunted.length - survivors} noticed ` +
-    `(${bySim} of them by the simulator, ${histories}), ${survivors} not; ` +
-    `${run.seconds.toFixed(0)} s with ${run.jobs} at a time.`;
+    `(${simulator}), ${survivors} not; ${run.seconds.toFixed(0)} s with ${run.jobs} at a time.`;
   const files = [...new Set(hunted.map(({ mutant }) => mutant.file))];
   return [HEAD, measured, "", ...files.flatMap((file) => section(file, hunted))].join("\n");
 }
