@@ -1,7 +1,7 @@
 // Storage over real files and block devices.
 
 import { spawnSync } from "node:child_process";
-import {
+import fs, {
   existsSync,
   mkdtempSync,
   openSync,
@@ -155,6 +155,32 @@ test("a failed sync kills the disk: nothing is tried again", async () => {
   assert.is(later.cause, first);
   assert.is(await codeOf(readDisk(disk, 0, new Uint8Array(1))), "ERR_DISK_FAILED");
   assert.is(await codeOf(disk.sync()), "ERR_DISK_FAILED");
+  await disk.close();
+});
+
+test("syncs of one disk never overlap, and one that is asked for later covers what was written before it", async () => {
+  const disk = await storage.create(newPath(), 8192, "zeros");
+  const original = fs.fdatasync;
+  const waiting: (() => void)[] = [];
+  fs.fdatasync = ((_fd: number, done: () => void) => void waiting.push(done)) as typeof fs.fdatasync;
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+  try {
+    const done: string[] = [];
+    const first = disk.sync().then(() => done.push("first"));
+    await turn();
+    const later = [disk.sync(), disk.sync()].map((each) => each.then(() => done.push("later")));
+    await turn();
+    assert.is(waiting.length, 1, "the second begins when the first has ended");
+    waiting.shift()!();
+    await first;
+    await turn();
+    assert.equal(done, ["first"], "the first says nothing of what was asked for while it ran");
+    assert.is(waiting.length, 1, "those that wait share the next one");
+    waiting.shift()!();
+    await Promise.all(later);
+  } finally {
+    fs.fdatasync = original;
+  }
   await disk.close();
 });
 

@@ -45,9 +45,11 @@ async function main(args: string[]): Promise<number> {
   if (values.list) return list(mutants);
   const [jobs, seeds] = [whole("jobs", values.jobs, 1), whole("seeds", values.seeds, 0)];
   const options = { seeds, firstSeed: whole("first-seed", values["first-seed"], 0), isWide: !values.narrow };
+  // Of the beginning: a run takes long, and others commit meanwhile.
+  const began = whenAndWhat();
   const startMs = performance.now();
   const hunted = await huntAll(mutants, jobs, options);
-  const run = { ...whenAndWhat(), jobs, seeds, seconds: (performance.now() - startMs) / 1000 };
+  const run = { ...began, jobs, seeds, seconds: (performance.now() - startMs) / 1000 };
   console.log(summary(hunted, run));
   if (values.json !== undefined) writeFileSync(values.json, toJson(hunted, run));
   if (values.markdown !== undefined) writeFileSync(values.markdown, toMarkdown(hunted, run));

@@ -8,7 +8,7 @@
 //   - its original text occurs exactly once in its file. When the engine changes so that it does not, the catalogue's
 //     own test is red until the mutant is written anew.
 
-/** Of the design: a failure rule ("5.1" to "5.17"), a claim ("A" to "J"), or a rule of the volume's layout ("4.1" ...). */
+/** Of the design: a failure rule ("5.1" to "5.17"), a claim ("A" to "J"), or a rule of the layout ("4.1" ...). */
 export type Rule =
   | `5.${number}`
   | `4.${number}`

@@ -10,7 +10,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/pending.ts",
     original: "if (entry.sequence > frontier.local) return false;",
     replacement: "",
-    killers: ["volume/modes", "volume/volume"],
+    killers: ["volume/power"],
   },
   {
     name: "acknowledged-before-the-mirror-s-sync",
@@ -47,7 +47,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/pending.ts",
     original: "return entry.kind === ENTRY_KIND_WRITE ? entry.count : 0;",
     replacement: "return entry.kind === ENTRY_KIND_SEAL ? entry.count : 0;",
-    killers: ["volume/space"],
+    killers: ["volume/limit"],
   },
   {
     name: "cancelled-wait-acknowledged",
@@ -119,7 +119,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/appender.ts",
     original: "const first = Math.ceil(offset / BLOCK_BYTES);",
     replacement: "const first = Math.floor(offset / BLOCK_BYTES);",
-    killers: ["volume/volume"],
+    killers: ["volume/holes"],
   },
   {
     name: "trim-leaves-its-last-block",
@@ -128,7 +128,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/cp_apply.ts",
     original: "if (from < end) await this.#sweep.trim(from, end - from);",
     replacement: "if (from < end - 1) await this.#sweep.trim(from, end - 1 - from);",
-    killers: ["volume/volume", "volume/space"],
+    killers: ["volume/holes"],
   },
   {
     name: "trim-takes-the-next-subtree",
@@ -137,7 +137,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/block_map.ts",
     original: "(lba + span > end && end !== this.#blocks)",
     replacement: "(lba + span > end + 1 && end !== this.#blocks)",
-    killers: ["volume/volume", "volume/space"],
+    killers: ["volume/holes"],
   },
   {
     name: "older-entry-over-a-newer-one",
@@ -146,7 +146,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/dirty_index.ts",
     original: "} else if (this.#sequences[slot]! > sequence) return;",
     replacement: "}",
-    killers: ["volume/modes"],
+    killers: ["volume/dirty_index"],
   },
   {
     name: "older-trim-over-a-newer-one",
@@ -155,7 +155,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/dirty_index.ts",
     original: "if (extent.sequence < sequence) {",
     replacement: "if (extent.sequence !== sequence) {",
-    killers: ["volume/modes", "volume/volume"],
+    killers: ["volume/dirty_index"],
   },
   {
     name: "block-under-a-newer-trim-read",
@@ -164,7 +164,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/dirty_index.ts",
     original: "if (trim !== null && (!isBlock || trim.sequence > this.#sequences[slot]!))",
     replacement: "if (trim !== null && !isBlock)",
-    killers: ["volume/volume", "volume/modes"],
+    killers: ["volume/dirty_index"],
   },
   {
     name: "block-under-a-newer-trim-committed",
@@ -173,7 +173,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/dirty_index.ts",
     original: "if (trim === null || trim.sequence < this.#sequences[slot]!) slots.push(slot);",
     replacement: "slots.push(slot);",
-    killers: ["volume/volume", "volume/space"],
+    killers: ["volume/dirty_index"],
   },
   {
     name: "zeros-stored",
@@ -182,7 +182,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/appender.ts",
     original: "hashes.fill(0, i * 4, i * 4 + 4);",
     replacement: "hashes.fill(0, 0, 0);",
-    killers: ["volume/volume", "volume/space"],
+    killers: ["volume/holes"],
   },
   {
     name: "holes-read-as-mapped",
@@ -191,7 +191,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/store.ts",
     original: "return leaf !== null && !hashIsZero(leaf, (lba % LEAF_FANOUT) * LEAF_WORDS + LOGICAL);",
     replacement: "return leaf !== null;",
-    killers: ["volume/space"],
+    killers: ["volume/limit"],
   },
   {
     name: "dirty-holes-count-as-mapped",
@@ -228,7 +228,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/space.ts",
     original: "store.table.count - WORST_CPS * reserveSegments(store) - 1;",
     replacement: "store.table.count - 1;",
-    killers: ["volume/space"],
+    killers: ["volume/limit"],
   },
   {
     name: "overwriting-always-allowed",
@@ -237,7 +237,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/space.ts",
     original: "added === null ? () => mayOverwrite(core, count) : fitsLimit;",
     replacement: "added === null ? () => true : fitsLimit;",
-    killers: ["volume/space"],
+    killers: ["volume/limit"],
   },
   {
     name: "log-block-taken-unverified",
@@ -247,15 +247,6 @@ export const OF_BLOCKS: readonly Mutant[] = [
     original: "return hashEquals(actual, 0, hashes, at);",
     replacement: "return hashEquals(actual, 0, actual, 0);",
     killers: ["volume/logcopies", "replication/repair"],
-  },
-  {
-    name: "cp-data-not-compared-with-the-log",
-    rules: ["G", "E"],
-    promise: "the mirror checks each block of the log against the CP data, and asks for those that differ",
-    file: "src/volume/consistency_point.ts",
-    original: "return hashEquals(half.index.hashes, found.slot * 4, cpData.hashes, index * 4)\n    ?",
-    replacement: "return found !== null\n    ?",
-    killers: ["replication/repair", "replication/session"],
   },
   {
     name: "cp-root-hash-not-compared",
@@ -273,7 +264,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/image_sync.ts",
     original: "if (!bytesEqual(root, remote.rootHash)) return null;",
     replacement: "",
-    killers: ["replication/repair", "volume/adopt"],
+    killers: ["volume/adopt"],
   },
   {
     name: "image-blocks-not-verified",
@@ -282,7 +273,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/image_sync.ts",
     original: "if (block && hashEquals(actual, 0, hash, 0)) return block;",
     replacement: "if (block) return block;",
-    killers: ["replication/repair", "volume/adopt"],
+    killers: ["volume/adopt", "replication/repair"],
   },
   {
     name: "fetched-blocks-not-verified",
@@ -291,7 +282,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/mirror_side.ts",
     original: "if (block && hashEquals(hash, 0, data.hashes, index * 4)) return block;",
     replacement: "if (block) return block;",
-    killers: ["replication/repair", "volume/adopt"],
+    killers: ["volume/adopt"],
   },
   {
     name: "cp-seal-not-compared",
@@ -300,7 +291,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/mirror_side.ts",
     original: "if (data.seal.sequence !== sequence || data.seal.chain !== chain) {",
     replacement: "if (sequence === 0) {",
-    killers: ["volume/adopt", "replication/session"],
+    killers: ["volume/adopt"],
   },
   {
     name: "cp-made-out-of-order",
@@ -309,7 +300,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/mirror_side.ts",
     original: "if (half?.cp !== cp) {",
     replacement: "if (half === undefined) {",
-    killers: ["volume/adopt", "replication/session", "replication/repair"],
+    killers: ["volume/adopt"],
   },
   {
     name: "entries-beyond-the-volume-adopted",

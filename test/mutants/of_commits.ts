@@ -20,7 +20,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/superblock_keeper.ts",
     original: "    await this.#parts.raid.sync();\n    if (this.#parts.raid.present === 0)",
     replacement: "    if (this.#parts.raid.present === 0)",
-    killers: ["exhaustive/crash_points"],
+    killers: ["volume/power"],
   },
   {
     name: "loss-recorded-without-the-table",
@@ -29,7 +29,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/superblock_keeper.ts",
     original: "await this.writeTable(commit);",
     replacement: "",
-    killers: ["volume/members", "exhaustive/crash_points", "volume/logcopies"],
+    killers: ["volume/stale"],
   },
   {
     name: "too-few-members-recorded",
@@ -43,11 +43,11 @@ export const OF_COMMITS: readonly Mutant[] = [
   {
     name: "too-few-members-opened",
     rules: ["4.11"],
-    promise: "a superblock counts only with members enough to read everything",
+    promise: "with too few members to read everything the opening is refused before anything is written",
     file: "src/volume/open.ts",
     original: "    store.refuseTooFew();\n",
     replacement: "",
-    killers: ["volume/members"],
+    killers: ["volume/reach"],
   },
   {
     name: "losses-since-the-last-commit-not-counted",
@@ -65,7 +65,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/superblock_keeper.ts",
     original: "lost <= parityUnits && this.#isAllWithinReach(present)",
     replacement: "lost <= parityUnits",
-    killers: ["volume/members"],
+    killers: ["volume/reach"],
   },
   {
     name: "segment-table-on-one-member",
@@ -92,7 +92,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/segments.ts",
     original: "if (written > commit) {",
     replacement: "if (written < 0) {",
-    killers: ["exhaustive/crash_points"],
+    killers: ["volume/stale"],
   },
   {
     name: "segment-table-leftover-kept",
@@ -101,7 +101,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/segments.ts",
     original: "this.#dirty.add(page);\n      return;",
     replacement: "return;",
-    killers: ["exhaustive/crash_points", "volume/repair"],
+    killers: ["volume/stale"],
   },
   {
     name: "segment-table-older-version-taken",
@@ -117,9 +117,9 @@ export const OF_COMMITS: readonly Mutant[] = [
     rules: ["4.11"],
     promise: "a commit never leaves stripes short of the parity that the living members can carry",
     file: "src/volume/store.ts",
-    original: "    if (this.raid.present !== before) return false;\n",
-    replacement: "",
-    killers: ["volume/members"],
+    original: "this.#commit(transaction, ledger, outcome, membersBefore)",
+    replacement: "this.#commit(transaction, ledger, outcome, this.raid.present)",
+    killers: ["volume/reach"],
   },
   {
     name: "space-used-again-by-the-same-commit",
@@ -130,7 +130,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     replacement:
       "const { used, live } = this.get(segment);\n" +
       "    return (!used || (live === 0 && segment !== this.#open)) && !this.#options.quarantined.has(segment);",
-    killers: ["exhaustive/crash_points", "volume/space", "volume/volume"],
+    killers: ["volume/segment_ledger"],
   },
   {
     name: "space-used-again-under-readers",
@@ -139,7 +139,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/segment_ledger.ts",
     original: "return !this.get(segment).used && !this.#options.quarantined.has(segment);",
     replacement: "return !this.get(segment).used;",
-    killers: ["volume/repair", "volume/space", "volume/volume"],
+    killers: ["volume/reach"],
   },
   {
     name: "volume-made-without-sync",
@@ -148,7 +148,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/create.ts",
     original: "await Promise.all(disks.map((disk) => disk.sync()));\n  const complete",
     replacement: "const complete",
-    killers: ["volume/create", "exhaustive/crash_points"],
+    killers: ["volume/power"],
   },
   {
     name: "volume-made-without-last-sync",
@@ -157,7 +157,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/create.ts",
     original: "throw error;\n  await Promise.all(disks.map((disk) => disk.sync()));\n}",
     replacement: "throw error;\n}",
-    killers: ["volume/create", "exhaustive/crash_points"],
+    killers: ["volume/power"],
   },
   {
     name: "stale-member-trusted",
@@ -175,7 +175,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/members.ts",
     original: "if (own.commit < newest.commit - 1)",
     replacement: "if (own.commit < 0)",
-    killers: ["volume/members"],
+    killers: ["volume/stale"],
   },
   {
     name: "replaced-member-trusted",
@@ -184,7 +184,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/members.ts",
     original: "if (!bytesEqual(record.id, own.members[own.slot]!.id))",
     replacement: "if (record.id.length === 0)",
-    killers: ["volume/members"],
+    killers: ["volume/stale"],
   },
   {
     name: "members-opened-apart-taken-together",
@@ -202,7 +202,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/members.ts",
     original: "const isSameCommit = own.commit === newest.commit && !sameCommit(own, newest);",
     replacement: "const isSameCommit = false;",
-    killers: ["volume/members"],
+    killers: ["volume/stale"],
   },
   {
     name: "foreign-members-taken",
@@ -247,7 +247,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/open.ts",
     original: "await completeSuperblocks(core.store);",
     replacement: "",
-    killers: ["volume/members", "exhaustive/crash_points"],
+    killers: ["volume/stale"],
   },
   {
     name: "old-set-of-members-served",
@@ -275,7 +275,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/volume.ts",
     original: 'if (role === "source" && !hasMirror && requiredThrough > tail)',
     replacement: 'if (role === "source" && !hasMirror && requiredThrough < 0)',
-    killers: ["volume/logcopies", "volume/members"],
+    killers: ["volume/power"],
   },
   {
     name: "trims-lost-at-replay",
@@ -294,7 +294,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     original: "appliedSequence: outcome.appliedSequence,\n      appliedChain: outcome.appliedChain,",
     replacement:
       "appliedSequence: this.#keeper.current.appliedSequence,\n      appliedChain: this.#keeper.current.appliedChain,",
-    killers: ["volume/volume"],
+    killers: ["volume/power"],
   },
   {
     name: "log-freed-before-our-own-cp",
@@ -312,7 +312,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/core.ts",
     original: "const through = Math.min(this.store.image.appliedSequence, this.#retention);",
     replacement: "const through = this.store.image.appliedSequence;",
-    killers: ["replication/repair", "replication/resync", "replication/loss"],
+    killers: ["replication/retention"],
   },
   {
     name: "unwritten-container-nodes-read",
@@ -321,7 +321,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/node_reader.ts",
     original: "if (this.unwritten?.holds(pvbn)) await this.unwritten.flush();",
     replacement: "",
-    killers: ["volume/space", "volume/volume", "volume/big"],
+    killers: ["volume/small_cache"],
   },
   {
     name: "node-cache-forgets-the-hash",
@@ -330,7 +330,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/node_cache.ts",
     original: "if (node === undefined || !hashEquals(node.hash, 0, hash, hashAt)) return null;",
     replacement: "if (node === undefined) return null;",
-    killers: ["volume/space", "volume/volume"],
+    killers: ["volume/small_cache"],
   },
   {
     name: "cleaner-moves-freed-blocks",
@@ -347,9 +347,11 @@ export const OF_COMMITS: readonly Mutant[] = [
     promise: "a summary part counts only for the run and the commit that it was written by",
     file: "src/volume/cleaner.ts",
     original:
-      "header.part === expected.part &&\n      header.firstStripe === expected.firstStripe &&\n      header.commit === expected.commit",
+      "header.part === expected.part &&\n" +
+      "      header.firstStripe === expected.firstStripe &&\n" +
+      "      header.commit === expected.commit",
     replacement: "header.part === expected.part",
-    killers: ["volume/repair", "volume/space"],
+    killers: ["volume/stale"],
   },
   {
     name: "pinned-blocks-freed",
@@ -358,7 +360,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/transaction.ts",
     original: "if (birth > this.#options.pinnedCp) this.#change(vvbn, 0);",
     replacement: "if (birth >= 0) this.#change(vvbn, 0);",
-    killers: ["volume/space"],
+    killers: ["volume/reach"],
   },
   {
     name: "pinned-subtrees-freed",
@@ -367,7 +369,7 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/transaction.ts",
     original: "if (this.#options.pinnedCp < 0) await this.#workOffFreeList();",
     replacement: "await this.#workOffFreeList();",
-    killers: ["volume/space"],
+    killers: ["volume/reach"],
   },
   {
     name: "deferred-blocks-forgotten",
@@ -376,6 +378,6 @@ export const OF_COMMITS: readonly Mutant[] = [
     file: "src/volume/transaction.ts",
     original: "    await this.#storeDeferred();\n",
     replacement: "",
-    killers: ["volume/volume", "volume/space"],
+    killers: ["volume/reach"],
   },
 ];

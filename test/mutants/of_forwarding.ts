@@ -19,7 +19,7 @@ export const OF_FORWARDING: readonly Mutant[] = [
     file: "src/replication/entry_taker.ts",
     original: "if (this.#volume.adopt(entry) === null) return this.#wait();",
     replacement: "this.#volume.adopt(entry);",
-    killers: ["replication/resync", "replication/pair"],
+    killers: ["replication/entry_taker"],
   },
   {
     name: "mirror-silent-about-a-full-log",
@@ -28,7 +28,7 @@ export const OF_FORWARDING: readonly Mutant[] = [
     file: "src/replication/entry_taker.ts",
     original: "if (this.#volume.log.status().every((half) => !half.free)) this.#onExhausted();",
     replacement: "",
-    killers: ["replication/resync", "replication/loss"],
+    killers: ["replication/entry_taker"],
   },
   {
     name: "acknowledgement-of-what-was-not-sent",
@@ -37,7 +37,7 @@ export const OF_FORWARDING: readonly Mutant[] = [
     file: "src/replication/source_session.ts",
     original: "if (received > sent || durable > received) {",
     replacement: "if (received < 0) {",
-    killers: ["replication/session"],
+    killers: ["replication/claims"],
   },
   {
     name: "live-entries-not-sent",
@@ -46,7 +46,7 @@ export const OF_FORWARDING: readonly Mutant[] = [
     file: "src/replication/forwarder.ts",
     original: "for (const entry of attached) this.onAppended(entry);",
     replacement: "for (const entry of attached.slice(1)) this.onAppended(entry);",
-    killers: ["replication/pair", "replication/resync", "replication/crash"],
+    killers: ["replication/forwarder"],
   },
   {
     name: "ring-let-go-before-the-callback",
@@ -55,7 +55,7 @@ export const OF_FORWARDING: readonly Mutant[] = [
     file: "src/replication/forwarder.ts",
     original: "if (oldest !== undefined) ring.keepAfter(this, oldest - 1);\n    else if",
     replacement: "if",
-    killers: ["replication/parts", "replication/pair", "replication/repair"],
+    killers: ["replication/forwarder"],
   },
   {
     name: "ring-let-go-when-the-link-ends",
@@ -64,7 +64,7 @@ export const OF_FORWARDING: readonly Mutant[] = [
     file: "src/replication/forwarder.ts",
     original: "    this.#attached = [];\n    this.#holdRing();\n  }\n\n  #read()",
     replacement: "    this.#attached = [];\n    this.#options.ring.letGo(this);\n  }\n\n  #read()",
-    killers: ["replication/parts", "replication/loss", "replication/repair"],
+    killers: ["replication/forwarder"],
   },
   {
     name: "ring-kept-for-the-last-connection-only",
@@ -91,7 +91,7 @@ export const OF_FORWARDING: readonly Mutant[] = [
     file: "src/replication/link.ts",
     original: "      this.#connection.pause();\n",
     replacement: "",
-    killers: ["replication/repair", "replication/resync", "replication/session"],
+    killers: ["replication/link"],
   },
   {
     name: "message-kept-without-a-copy",
@@ -100,7 +100,7 @@ export const OF_FORWARDING: readonly Mutant[] = [
     file: "src/replication/link.ts",
     original: "this.#inbox.push(bytes.slice());",
     replacement: "this.#inbox.push(bytes);",
-    killers: ["replication/pair"],
+    killers: ["replication/link"],
   },
   {
     name: "silent-link-kept",
@@ -118,7 +118,7 @@ export const OF_FORWARDING: readonly Mutant[] = [
     file: "src/replication/watch.ts",
     original: "  progress(): void {\n    this.#progressMs = this.#options.clock.nowMs();",
     replacement: "  progress(): void {\n    this.#progressMs = Date.now();",
-    killers: ["architecture", "replication/parts"],
+    killers: ["replication/parts", "architecture"],
   },
   {
     name: "frame-checksum-not-compared",
@@ -130,12 +130,12 @@ export const OF_FORWARDING: readonly Mutant[] = [
     killers: ["replication/frame"],
   },
   {
-    name: "list-longer-than-its-message",
+    name: "list-longer-than-its-maximum",
     rules: ["5.3", "5.17"],
-    promise: "a count is checked against the bytes that are there before anything is allocated for it",
+    promise: "a count is checked against its maximum before anything is allocated for it",
     file: "src/replication/fields.ts",
-    original: "if (items > from.left) throw",
-    replacement: "if (items < 0) throw",
+    original: "const length = u32(min, max);",
+    replacement: "const length = u32(min);",
     killers: ["replication/frame"],
   },
   {
@@ -145,7 +145,7 @@ export const OF_FORWARDING: readonly Mutant[] = [
     file: "src/replication/image_server.ts",
     original: 'if (this.#running >= REQUESTS_MAX) throw wireFault("too many requests at once");',
     replacement: "",
-    killers: ["replication/session"],
+    killers: ["replication/image_server"],
   },
   {
     name: "requests-without-number",
@@ -172,7 +172,7 @@ export const OF_FORWARDING: readonly Mutant[] = [
     file: "src/replication/image_server.ts",
     original: "if (each > cp || image === this.#round) continue;",
     replacement: "if (image === this.#round) continue;",
-    killers: ["replication/repair", "replication/pair"],
+    killers: ["replication/image_server"],
   },
   {
     name: "source-lets-go-of-what-its-mirror-lacks",
@@ -181,7 +181,7 @@ export const OF_FORWARDING: readonly Mutant[] = [
     file: "src/replication/source_session.ts",
     original: "    this.#volume.setLogRetention(retentionFor(remote));\n",
     replacement: "",
-    killers: ["replication/repair", "replication/resync", "replication/crash"],
+    killers: ["replication/retention"],
   },
   {
     name: "mirror-lets-go-before-the-source-s-cp",
@@ -190,7 +190,7 @@ export const OF_FORWARDING: readonly Mutant[] = [
     file: "src/replication/cp_sender.ts",
     original: "while (this.#ahead.length > 0 && this.#ahead[0]!.cp <= this.#volume.cp) {",
     replacement: "while (this.#ahead.length > 0) {",
-    killers: ["replication/crash", "replication/power_loss", "replication/repair"],
+    killers: ["replication/cp_sender"],
   },
   {
     name: "mirror-s-root-hash-not-compared",
@@ -199,7 +199,7 @@ export const OF_FORWARDING: readonly Mutant[] = [
     file: "src/replication/cp_sender.ts",
     original: "if (expected !== null && !bytesEqual(expected, root)) {",
     replacement: "if (expected !== null && root.length === 0) {",
-    killers: ["replication/repair", "replication/session"],
+    killers: ["replication/cp_sender"],
   },
   {
     name: "cp-ahead-not-compared",

@@ -173,7 +173,8 @@ export const OF_OUTSIDE: readonly Mutant[] = [
     file: "src/io/node_connection.ts",
     original: "    this.#webSocket.send(data, { binary: true, fin: true }, (error) => {",
     replacement:
-      "    done?.(null);\n    done = undefined;\n    this.#webSocket.send(data, { binary: true, fin: true }, (error) => {",
+      "    done?.(null);\n    done = undefined;\n" +
+      "    this.#webSocket.send(data, { binary: true, fin: true }, (error) => {",
     killers: ["io/node_transport"],
   },
 ];

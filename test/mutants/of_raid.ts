@@ -136,7 +136,7 @@ export const OF_RAID: readonly Mutant[] = [
     file: "src/io/node_storage.ts",
     original: "await syncFolder(path);\n    return disk;",
     replacement: "return disk;",
-    killers: ["io/node_storage"],
+    killers: ["io/node_durability"],
   },
   {
     name: "disk-removed-without-its-folder",
@@ -145,7 +145,7 @@ export const OF_RAID: readonly Mutant[] = [
     file: "src/io/node_storage.ts",
     original: 'await named(path, "remove", unlink(path));\n    await syncFolder(path);',
     replacement: 'await named(path, "remove", unlink(path));',
-    killers: ["io/node_storage"],
+    killers: ["io/node_durability"],
   },
   {
     name: "lock-refusal-ignored",
@@ -163,7 +163,7 @@ export const OF_RAID: readonly Mutant[] = [
     file: "src/volume/open.ts",
     original: "await parts.world.storage.lock(disks);",
     replacement: "",
-    killers: ["volume/volume", "volume/members", "cli/program"],
+    killers: ["volume/create"],
   },
   {
     name: "asserts-off",

@@ -47,7 +47,7 @@ export const OF_REPLICATION: readonly Mutant[] = [
     file: "src/replication/standing.ts",
     original: "if (requiredThrough > sequence) {",
     replacement: "if (requiredThrough < 0) {",
-    killers: ["replication/repair", "replication/loss", "replication/resync"],
+    killers: ["replication/alone"],
   },
   {
     name: "alone-after-a-restart-without-a-new-generation",
@@ -74,7 +74,7 @@ export const OF_REPLICATION: readonly Mutant[] = [
     file: "src/replication/source.ts",
     original: "if (!standing.isOpen && this.#report.trouble?.isFatal) return;",
     replacement: "",
-    killers: ["replication/resync", "replication/repair", "replication/loss"],
+    killers: ["replication/alone"],
   },
   {
     name: "demoted-source-opened",
@@ -83,7 +83,7 @@ export const OF_REPLICATION: readonly Mutant[] = [
     file: "src/replication/standing.ts",
     original: "if (this.isDemoted) return;\n    this.#isOpen = true;",
     replacement: "this.#isOpen = true;",
-    killers: ["replication/review", "replication/loss"],
+    killers: ["replication/alone"],
   },
   {
     name: "fence-not-recorded",
@@ -92,7 +92,7 @@ export const OF_REPLICATION: readonly Mutant[] = [
     file: "src/replication/fence.ts",
     original: 'await volume.persist({ role: "mirror", fencedBy: by });',
     replacement: "await volume.persist({ role: volume.persisted.role });",
-    killers: ["replication/loss", "replication/review"],
+    killers: ["replication/fence", "replication/loss"],
   },
   {
     name: "fenced-source-goes-on-serving",
@@ -101,7 +101,7 @@ export const OF_REPLICATION: readonly Mutant[] = [
     file: "src/replication/fence.ts",
     original: "  volume.setGate(gate);\n  await",
     replacement: "  await",
-    killers: ["replication/loss", "replication/review"],
+    killers: ["replication/fence"],
   },
   {
     name: "fence-lifted-by-whoever-opens-meanwhile",
@@ -110,7 +110,7 @@ export const OF_REPLICATION: readonly Mutant[] = [
     file: "src/replication/fence.ts",
     original: "  volume.setGate(gate);\n}",
     replacement: "}",
-    killers: ["replication/review", "replication/loss"],
+    killers: ["replication/fence"],
   },
   {
     name: "newer-generation-not-obeyed",
@@ -249,8 +249,9 @@ export const OF_REPLICATION: readonly Mutant[] = [
     file: "src/replication/mirror.ts",
     original: "this.#attached.set(name, session);",
     replacement:
-      'for (const [other, older] of this.#attached) if (other !== name) void older.close("replaced");\n    this.#attached.set(name, session);',
-    killers: ["replication/session", "node/embedded", "cli/pair"],
+      'for (const [other, older] of this.#attached) if (other !== name) void older.close("replaced");\n' +
+      "    this.#attached.set(name, session);",
+    killers: ["replication/many_sources"],
   },
   {
     name: "older-session-not-awaited",
@@ -268,7 +269,7 @@ export const OF_REPLICATION: readonly Mutant[] = [
     file: "src/replication/mirror.ts",
     original: "if (!bytesEqual(older.sourceId, session.sourceId)) {",
     replacement: "if (older.sourceId.length !== session.sourceId.length) {",
-    killers: ["replication/session"],
+    killers: ["replication/claims"],
   },
   {
     name: "strangers-without-number",
@@ -296,9 +297,10 @@ export const OF_REPLICATION: readonly Mutant[] = [
     original:
       'await this.persist({ role: "source", history, inSync: false, aloneSince: sequence, boundTo: null });',
     replacement:
-      'const durable = this.persist({ role: "source", history, inSync: false, aloneSince: sequence, boundTo: null });\n' +
+      'const durable = this.persist({ role: "source", history, inSync: false, ' +
+      "aloneSince: sequence, boundTo: null });\n" +
       '    core.setGate("open");\n    await durable;',
-    killers: ["replication/loss", "replication/power_loss"],
+    killers: ["volume/power"],
   },
   {
     name: "promotion-keeps-the-generation",
@@ -380,7 +382,7 @@ export const OF_REPLICATION: readonly Mutant[] = [
     original:
       'if (this.#phase === "forwarding" && message.name !== "refuse") this.#checkGeneration(generation);',
     replacement: "",
-    killers: ["replication/session"],
+    killers: ["replication/claims"],
   },
   {
     name: "mirror-believes-it-is-in-sync",
@@ -389,7 +391,7 @@ export const OF_REPLICATION: readonly Mutant[] = [
     file: "src/replication/mirror_session.ts",
     original: "inSync ? volume.persisted.inSync : false",
     replacement: "inSync",
-    killers: ["replication/pair", "replication/loss", "replication/review"],
+    killers: ["replication/claims"],
   },
   {
     name: "mirror-forgets-that-its-source-went-on-alone",
@@ -408,7 +410,7 @@ export const OF_REPLICATION: readonly Mutant[] = [
     file: "src/replication/mirror_session.ts",
     original: "if (!inSync || !everInSync) await volume.persist({ inSync: true, everInSync: true });",
     replacement: "if (!inSync || !everInSync) void volume.persist({ inSync: true, everInSync: true });",
-    killers: ["replication/power_loss", "replication/crash"],
+    killers: ["replication/claims"],
   },
   {
     name: "in-sync-without-having-it",
@@ -426,7 +428,7 @@ export const OF_REPLICATION: readonly Mutant[] = [
     file: "src/volume/mirror_side.ts",
     original: "const changes = { history, inSync: false, fencedBy: null };",
     replacement: "const changes = { history, inSync: true, everInSync: true, fencedBy: null };",
-    killers: ["replication/room", "replication/loss", "replication/resync"],
+    killers: ["volume/adopt"],
   },
   {
     name: "mirror-lets-go-of-what-its-source-may-need",
@@ -435,7 +437,7 @@ export const OF_REPLICATION: readonly Mutant[] = [
     file: "src/replication/mirror_session.ts",
     original: "source.cp >= volume.cp ? await appliedSequence(volume) : 0",
     replacement: "await appliedSequence(volume)",
-    killers: ["replication/repair", "replication/crash"],
+    killers: ["replication/retention"],
   },
   {
     name: "mirror-position-before-it-is-durable",
@@ -444,7 +446,7 @@ export const OF_REPLICATION: readonly Mutant[] = [
     file: "src/replication/mirror_state.ts",
     original: "await volume.log.whenDurable(volume.log.tail.sequence);",
     replacement: "",
-    killers: ["replication/session", "replication/power_loss"],
+    killers: ["replication/mirror_state"],
   },
   {
     name: "mirror-forgets-what-was-durable",

@@ -26,9 +26,9 @@ const COLOURS = /\x1b\[[0-9;]*m/g;
 const SIM = join("dist", "test", "sim", "main.js");
 
 /**
- * `name`: a path below test/ without ".test.ts". The file runs as test/run.ts runs it (as its child, which says by marker
- * lines what it is doing), but ends with its first failing test. A test that hangs is red by its own deadline; a file that
- * says nothing for longer than that blocks its process, which is red as well.
+ * `name`: a path below test/ without ".test.ts". The file runs as test/run.ts runs it (as its child, which says by
+ * marker lines what it is doing), but ends with its first failing test. A test that hangs is red by its own deadline;
+ * a file that says nothing for longer than that blocks its process, which is red as well.
  */
 export async function runTest(tree: string, name: string): Promise<Verdict> {
   const file = join("dist", "test", `${name}.test.js`);

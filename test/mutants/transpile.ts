@@ -11,7 +11,8 @@ import { isOfKernel, type Mutant, plant } from "./mutant.ts";
 
 const COMPILER = join(projectRoot, "node_modules", ".bin", "tsc");
 const OPTIONS =
-  "--ignoreConfig --noCheck --noResolve --target es2023 --module nodenext --rewriteRelativeImportExtensions --verbatimModuleSyntax";
+  "--ignoreConfig --noCheck --noResolve --target es2023 --module nodenext " +
+  "--rewriteRelativeImportExtensions --verbatimModuleSyntax";
 
 /** The mutated file, as the project has it. */
 export function mutatedSource(mutant: Mutant): string {

@@ -28,6 +28,9 @@ const infos = (replies: readonly OptionReply[]) =>
     replies.filter(({ type }) => type === 3).map(({ data }) => [view(data).getUint16(0), data.subarray(2)]),
   );
 
+/** Whoever waits for an answer that never comes is told so soon. */
+export const deadlineMs = 20_000;
+
 const test = suite("nbd negotiation");
 
 test("greets as fixed newstyle without zeroes", async () => {

@@ -23,6 +23,9 @@ const MIB = 1 << 20;
 const errnos = async (replies: readonly Promise<Reply>[]) =>
   (await Promise.all(replies)).map((reply) => reply.errno);
 
+/** Whoever waits for an answer that never comes is told so soon. */
+export const deadlineMs = 20_000;
+
 const test = suite("nbd transmission");
 
 test("reads what was written, at any offset and length", async () => {

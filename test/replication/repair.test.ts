@@ -1,6 +1,6 @@
 // What one side lacks and the other has: entries, blocks, a whole image; and what nobody has any more.
 
-import { BLOCK_BYTES, LOG_ENTRIES_OFFSET } from "../../assembly/format.ts";
+import { BLOCK_BYTES, LOG_ENTRIES_OFFSET, SUPERBLOCK_BYTES } from "../../assembly/format.ts";
 import { BUFFERED_BYTES_MAX } from "../../src/replication/forwarder.ts";
 import type { Volume } from "../../src/volume/volume.ts";
 import { assert, suite } from "../support/harness.ts";
@@ -289,6 +289,42 @@ test("after a restart of the source the mirror makes what it owes from its own i
   assert.is(own, 1);
   await pair.write(5, 5);
   await pair.consistencyPoint();
+  await pair.untilEqual();
+  await pair.close();
+});
+
+test("a consistency point that the mirror made before, and differently, is found by its source", async () => {
+  const pair = await Pair.create();
+  let isLying = false;
+  let images = 0;
+  pair.wrapMirror = (volume) =>
+    override(volume, {
+      get rootHash() {
+        return isLying ? new Uint8Array(16).fill(0xab) : volume.rootHash;
+      },
+      adoptImage: (image, history, signal) => {
+        images += 1;
+        isLying = false;
+        return volume.adoptImage(image, history, signal);
+      },
+    });
+  await pair.openMirror();
+  await pair.openSource();
+  await pair.untilInSync();
+  await pair.write(1, 1);
+  const { source, mirror } = pair;
+  // The source fails as it moves its superblocks; the mirror makes the consistency point.
+  source.storage.onEvent = ({ kind, length, path }) => {
+    if (kind === "write" && length === SUPERBLOCK_BYTES && !path.startsWith("log")) source.storage.stop();
+  };
+  source.volume.consistencyPoint().catch(() => {});
+  await pair.until("the mirror has made it", () => mirror.volume.cp === 1);
+  await pair.crashSource("keep");
+  images = 0;
+  isLying = true;
+  await pair.openSource();
+  await pair.until("an image", () => images === 1);
+  await pair.untilInSync();
   await pair.untilEqual();
   await pair.close();
 });

@@ -54,4 +54,18 @@ test("a second creation over a volume is refused, and the volume still opens", a
   await (await openVolume(storage, config)).close();
 });
 
+test("a volume that is open is not opened a second time, neither by its members nor by its log", async () => {
+  const storage = new MemoryStorage();
+  await makeVolume(storage, config);
+  const volume = await openVolume(storage, config);
+  const codeOf = (attempt: Promise<unknown>) =>
+    attempt.then(
+      () => "opened",
+      (error: { code: string }) => error.code,
+    );
+  assert.is(await codeOf(openVolume(storage, config)), "ERR_LOCKED");
+  await volume.close();
+  await (await openVolume(storage, config)).close();
+});
+
 test.run();

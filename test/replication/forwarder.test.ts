@@ -1,0 +1,78 @@
+// Forwarding from the ring: what is appended while the forwarder goes live is neither lost nor sent twice.
+
+import { Forwarder } from "../../src/replication/forwarder.ts";
+import type { Link } from "../../src/replication/link.ts";
+import type { AppendedEntry, ReplicatedVolume } from "../../src/replication/port.ts";
+import { RingHold } from "../../src/replication/ring_hold.ts";
+import { assert, suite } from "../support/harness.ts";
+import { settle } from "../support/manual_clock.ts";
+
+const test = suite("forwarder");
+
+/** A connection that takes everything, and lets go when it is told to; a log whose end the test moves. */
+function start() {
+  const sent: number[] = [];
+  const letGo: (() => void)[] = [];
+  const kept: number[] = [];
+  const failures: unknown[] = [];
+  const link = {
+    bufferedBytes: 0,
+    sendBytes: (view: Uint8Array, done: () => void) => {
+      sent.push(view[8]!);
+      letGo.push(done);
+    },
+  } as unknown as Link;
+  let becomeDurable = (): void => {};
+  const durable = new Promise<void>((resolve) => {
+    becomeDurable = resolve;
+  });
+  const log = { tail: { sequence: 0, chain: 0n }, durable: 0, whenDurable: () => durable };
+  const volume = { log } as unknown as ReplicatedVolume;
+  const forwarder = new Forwarder({
+    volume,
+    link,
+    ring: new RingHold({ setForwarded: (sequence) => kept.push(sequence) }),
+    from: 0,
+    onSeal: () => {},
+    onLive: () => {},
+    onFailed: (error) => failures.push(error),
+  });
+  forwarder.start();
+  const append = (sequence: number) => {
+    const view = new Uint8Array(512);
+    view[8] = sequence;
+    forwarder.onAppended({ sequence, view } as unknown as AppendedEntry);
+  };
+  return { forwarder, sent, letGo, kept, failures, append, becomeDurable };
+}
+
+test("entries that are appended while it attaches go out first, all of them and in order", async () => {
+  const { forwarder, sent, failures, append, becomeDurable } = start();
+  append(1);
+  append(2);
+  assert.equal(sent, [], "what was before them is read back first");
+  becomeDurable();
+  await settle();
+  append(3);
+  assert.equal(failures, []);
+  assert.equal(sent, [1, 2, 3]);
+  assert.is(forwarder.sentThrough, 3);
+  assert.ok(forwarder.isLive);
+});
+
+test("the ring keeps an entry until the connection has let go of it, also when nothing is sent any more", async () => {
+  const { forwarder, letGo, kept, append, becomeDurable } = start();
+  becomeDurable();
+  await settle();
+  append(1);
+  append(2);
+  assert.is(kept.at(-1), 0, "both are looked at");
+  letGo[0]!();
+  assert.is(kept.at(-1), 1);
+  forwarder.stop();
+  assert.is(kept.at(-1), 1, "the second one is looked at still");
+  letGo[1]!();
+  assert.is(kept.at(-1), Number.POSITIVE_INFINITY);
+});
+
+test.run();
