@@ -52,6 +52,15 @@ async function plugIn(
   }
 }
 
+async function expectStale(memory: MemoryStorage): Promise<void> {
+  const volume = await openVolume(memory, config);
+  const { members } = volume.status();
+  assert.is(members[0]!.state, "current");
+  assert.is(members[1]!.state, "missing");
+  assert.match(members[1]!.reason!, /stale/);
+  await volume.close();
+}
+
 test("each disk was used without the other: both together are refused, with equal counts and with others", async () => {
   for (const [pointsOfA, pointsOfB] of [
     [1, 1],
@@ -75,12 +84,21 @@ test("a disk that missed one commit, namely the one that recorded it as missing,
   const volume = await openVolume(storage, config);
   await volume.close();
   await plugIn(before, memory, "b/m", config);
-  const again = await openVolume(memory, config);
-  assert.equal(
-    again.status().members.map(({ state }) => state),
-    ["current", "missing"],
-  );
-  await again.close();
+  await expectStale(memory);
+});
+
+test("a disk that was put back from an old copy of itself is stale, although the other one says it is current", async () => {
+  const memory = await prepare();
+  const old = memory.ifPowerFailedNow("keep");
+  const volume = await openVolume(memory, config);
+  for (let lba = 0; lba < 4; lba++) await volume.write(lba * BLOCK_BYTES, content(lba, 2));
+  await volume.consistencyPoint();
+  await volume.consistencyPoint();
+  await volume.write(7 * BLOCK_BYTES, content(7, 2));
+  await volume.consistencyPoint();
+  await volume.close();
+  await plugIn(old, memory, "b/m", config);
+  await expectStale(memory);
 });
 
 test("a stale disk that comes back gives nothing, not even when the current one cannot be read", async () => {
