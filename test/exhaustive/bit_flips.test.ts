@@ -1,11 +1,11 @@
-// Every bit of every structure that is kept beside the data, flipped in one stored copy: superblock, segment table
-// page, run summary, nodes of the block map, the container map and the free list, header of a log half, header of a
-// log entry, seal; and every bit of frames on the wire.
+// Every bit of every structure that is kept beside the data, flipped in one stored copy: superblock, segment
+// table page, run summary, nodes of the block map, the container map and the free list, header of a log half,
+// header of a log entry, seal; and every bit of frames on the wire.
 //
-// First the decoders alone, all bits in every run: whatever is flipped, the structure is refused as a whole, padding
-// and reserved bytes included. Then whole volumes, opened with the flipped bit in them, read to the last block,
-// taken through a consistency point and read again. With another copy of everything nobody may notice; with a
-// single copy there may be an error, with its code. Neither ever gives wrong data.
+// First the decoders alone, all bits in every run: whatever is flipped, the structure is refused as a whole,
+// padding and reserved bytes included. Then whole volumes, opened with the flipped bit in them, read to the
+// last block, taken through a consistency point and read again. With another copy of everything nobody may
+// notice; with a single copy there may be an error, with its code. Neither ever gives wrong data.
 import { BLOCK_BYTES, ENTRY_HEADER_BYTES, HALF_HEADER_BYTES } from "../../assembly/format.ts";
 import { Kernel } from "../../src/kernel/kernel.ts";
 import { readHeader } from "../../src/log/entry_codec.ts";
@@ -107,8 +107,8 @@ test("every bit of a frame: its receiver refuses it", () => {
 // ------------------------------------------------------------------------------------------- whole volumes
 
 /**
- * Headers with all their bits; of a node, where one bit is as good as another, one bit of each byte. Padding behind
- * the last byte that carries something is left to the decoders.
+ * Headers with all their bits; of a node, where one bit is as good as another, one bit of each byte. Padding
+ * behind the last byte that carries something is left to the decoders.
  */
 function bitsOf(subject: Subject, structure: Structure): readonly number[] {
   const isNode = structure.bytes === BLOCK_BYTES && structure.kind !== "table page";

@@ -1,5 +1,6 @@
-// The volumes whose bits are flipped: small ones, stopped in the middle of a consistency point, so that each kind of
-// structure is there and in use: an image with a free list, and entries with their seal that wait to be applied.
+// The volumes whose bits are flipped: small ones, stopped in the middle of a consistency point, so that each
+// kind of structure is there and in use: an image with a free list, and entries with their seal that wait to
+// be applied.
 import { BLOCK_BYTES, LOG_HALF_COUNT } from "../../assembly/format.ts";
 import type { Volume, VolumeConfig } from "../../src/volume/volume.ts";
 import { assert } from "../support/harness.ts";

@@ -1,10 +1,12 @@
-// A replica whose disk was made anew and that comes back under its old name has forgotten what it acknowledged. In
-// Kafka the last replica in sync could lose its log and be made leader again, whereupon the others truncated what
-// they still had (KIP-966, "last replica standing"). Consensus systems that delete a damaged log and start empty
-// under the same id have the same fault ("Protocol-Aware Recovery for Consensus-Based Storage", FAST '18).
+// A replica whose disk was made anew and that comes back under its old name has forgotten what it
+// acknowledged. In Kafka the last replica in sync could lose its log and be made leader again, whereupon the
+// others truncated what they still had (KIP-966, "last replica standing"). Consensus systems that delete a
+// damaged log and start empty under the same id have the same fault ("Protocol-Aware Recovery for
+// Consensus-Based Storage", FAST '18).
 //
-// Ours: a blank node counts for nothing until it is verified in full. It cannot be promoted, not even by force; it
-// confirms nothing that it has forgotten; and a source that was made anew does not overwrite the mirror.
+// Ours: a blank node counts for nothing until it is verified in full. It cannot be promoted, not even by
+// force; it confirms nothing that it has forgotten; and a source that was made anew does not overwrite the
+// mirror.
 import { BLOCK_BYTES } from "../../assembly/format.ts";
 import { Pair } from "../replication/pair.ts";
 import { assert, suite } from "../support/harness.ts";

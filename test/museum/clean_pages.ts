@@ -1,5 +1,5 @@
-// Linux's page cache after an fsync that failed: it reports the error once, and marks the pages clean. They still
-// read as written, and the next fsync succeeds; after a power failure they are what they were before.
+// Linux's page cache after an fsync that failed: it reports the error once, and marks the pages clean. They
+// still read as written, and the next fsync succeeds; after a power failure they are what they were before.
 import type { Disk, DiskOperation, Storage } from "../../src/io/disk.ts";
 import type { MemoryStorage } from "../support/memory_storage.ts";
 

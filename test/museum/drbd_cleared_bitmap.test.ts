@@ -1,10 +1,11 @@
-// DRBD 9.3.3 (LINBIT/drbd issue 145): a secondary was shut down cleanly, the primary went on writing and noted what
-// it wrote in its bitmap. When the secondary came back, the handshake decided "no sync", cleared the bitmap, and
-// called the secondary UpToDate. Minutes later it was made primary, without what had been written meanwhile.
+// DRBD 9.3.3 (LINBIT/drbd issue 145): a secondary was shut down cleanly, the primary went on writing and
+// noted what it wrote in its bitmap. When the secondary came back, the handshake decided "no sync", cleared
+// the bitmap, and called the secondary UpToDate. Minutes later it was made primary, without what had been
+// written meanwhile.
 //
 // Ours: there is no map of differences that could be lost. Both sides compare positions in one chain of log
-// entries, and images by their root hashes. So a mirror that was away is not in sync, and cannot be promoted as if
-// it were, before it has everything; and from the moment that it is called in sync it has everything.
+// entries, and images by their root hashes. So a mirror that was away is not in sync, and cannot be promoted
+// as if it were, before it has everything; and from the moment that it is called in sync it has everything.
 
 import { BLOCKS, Pair } from "../replication/pair.ts";
 import { assert, suite } from "../support/harness.ts";
@@ -49,7 +50,7 @@ for (const [name, rounds] of [
     await pair.closeMirror();
   });
 
-  test(`a mirror that was cut off while it was catching up is not promoted as if it were in sync: ${name}`, async () => {
+  test(`a mirror that was cut off while catching up is not promoted: ${name}`, async () => {
     const pair = await mirrorLeft(rounds);
     await pair.openMirror();
     await pair.until(

@@ -1,10 +1,12 @@
-// etcd 3.5.0 to 3.5.2 (postmortem "v3.5 data inconsistency"): a refactoring let the consistent index, which says up to
-// which entry of the log the database is, be saved apart from the data of that entry. After a crash between the
-// two an entry was skipped or applied twice, and the members of the cluster differed from then on without noticing.
+// etcd 3.5.0 to 3.5.2 (postmortem "v3.5 data inconsistency"): a refactoring let the consistent index, which
+// says up to which entry of the log the database is, be saved apart from the data of that entry. After a
+// crash between the two an entry was skipped or applied twice, and the members of the cluster differed from
+// then on without noticing.
 //
-// Ours: an image and the position that it includes are in one superblock, and move together. A crash at any event
-// of a consistency point is followed by a replay that gives the very image that an undisturbed volume gets: root
-// hashes are equal exactly when the data is. On the mirror too, where the source's root hash is the judge.
+// Ours: an image and the position that it includes are in one superblock, and move together. A crash at any
+// event of a consistency point is followed by a replay that gives the very image that an undisturbed volume
+// gets: root hashes are equal exactly when the data is. On the mirror too, where the source's root hash is
+// the judge.
 import { BLOCK_BYTES } from "../../assembly/format.ts";
 import type { Volume } from "../../src/volume/volume.ts";
 import { Pair } from "../replication/pair.ts";
@@ -23,7 +25,7 @@ async function entries(volume: Volume, round: number): Promise<void> {
   for (let lba = 4; lba < 7; lba++) await volume.write(lba * BLOCK_BYTES, content(lba, round + 1));
 }
 
-test("a volume: the crash of a consistency point at any event changes nothing in what it comes to", async () => {
+test("a volume: a crash at any event of a consistency point changes nothing in its result", async () => {
   const storage = new MemoryStorage();
   await makeVolume(storage, config);
   const volume = await openVolume(storage, config);
@@ -49,7 +51,7 @@ test("a volume: the crash of a consistency point at any event changes nothing in
   }
 });
 
-test("a pair: after the crash of the mirror at any event both come to the same root hash, without an image", async () => {
+test("a pair: after a crash of the mirror at any event both come to the same root hash", async () => {
   const pair = await Pair.inSync();
   await pair.waitFor("entries", entries(pair.source.volume, 1));
   const source: MemoryStorage[] = [];

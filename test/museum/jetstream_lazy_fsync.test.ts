@@ -1,10 +1,11 @@
-// NATS JetStream 2.12.1 (nats-server issue 7564, found by Jepsen in 2025): a server acknowledges a message when it
-// is in the page cache, and by default syncs its files every two minutes only. Several copies do not help when all
-// nodes lose power at about the same time, as machines in one rack do: what was acknowledged within the last
-// minutes, or the whole stream, is gone.
+// NATS JetStream 2.12.1 (nats-server issue 7564, found by Jepsen in 2025): a server acknowledges a message
+// when it is in the page cache, and by default syncs its files every two minutes only. Several copies do not
+// help when all nodes lose power at about the same time, as machines in one rack do: what was acknowledged
+// within the last minutes, or the whole stream, is gone.
 //
-// Ours: in the mode `sync` a write is acknowledged when the log files of both sides are synced. So both may lose
-// power in the moment of any acknowledgement, with all that was not synced gone, and either side alone has it.
+// Ours: in the mode `sync` a write is acknowledged when the log files of both sides are synced. So both may
+// lose power in the moment of any acknowledgement, with all that was not synced gone, and either side alone
+// has it.
 
 import { Pair } from "../replication/pair.ts";
 import { assert, suite } from "../support/harness.ts";
@@ -12,7 +13,7 @@ import type { MemoryStorage } from "../support/memory_storage.ts";
 
 const test = suite("museum: acknowledged before it is synced");
 const WRITES = 12;
-/** A consistency point in between, so that the newest writes lie in the log and the older ones in the image. */
+/** A consistency point in between: the newest writes lie in the log, the older ones in the image. */
 const CP_AFTER = 5;
 
 interface Blackout {

@@ -1,11 +1,11 @@
-// Kafka before 1.0 had `unclean.leader.election.enable` on by default (KIP-106): when no replica in sync was left, one
-// that lagged behind became leader, and what it lacked was gone without a word. KIP-966 describes what is left of
-// it: the last replica in sync loses the end of its log in a power failure, becomes leader again all the same, and
-// makes the others truncate what they still have.
+// Kafka before 1.0 had `unclean.leader.election.enable` on by default (KIP-106): when no replica in sync was
+// left, one that lagged behind became leader, and what it lacked was gone without a word. KIP-966 describes
+// what is left of it: the last replica in sync loses the end of its log in a power failure, becomes leader
+// again all the same, and makes the others truncate what they still have.
 //
-// Ours: a mirror that is known to lag is not promoted unless a person forces it, and then the promotion says so and
-// names the position up to which it has everything. A source that comes back with less than was acknowledged
-// takes from the mirror what it lacks, or serves nothing; the mirror truncates nothing.
+// Ours: a mirror that is known to lag is not promoted unless a person forces it, and then the promotion says
+// so and names the position up to which it has everything. A source that comes back with less than was
+// acknowledged takes from the mirror what it lacks, or serves nothing; the mirror truncates nothing.
 import { BLOCK_BYTES } from "../../assembly/format.ts";
 import { Pair } from "../replication/pair.ts";
 import { assert, suite } from "../support/harness.ts";

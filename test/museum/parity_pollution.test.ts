@@ -1,10 +1,10 @@
-// "Parity Lost and Parity Regained" (Krioukov and others, FAST '08): in arrays whose scrub, rebuild or partial
-// write reads a corrupt block and computes parity from it without looking, the parity fits the corruption
-// afterwards, and the one thing that could have brought the block back is gone ("parity pollution"). A lost write
-// that is then read to update the parity does the same.
+// "Parity Lost and Parity Regained" (Krioukov and others, FAST '08): in arrays whose scrub, rebuild or
+// partial write reads a corrupt block and computes parity from it without looking, the parity fits the
+// corruption afterwards, and the one thing that could have brought the block back is gone ("parity
+// pollution"). A lost write that is then read to update the parity does the same.
 //
-// Ours: parity is never computed from an unverified block, and no unverified reconstruction is written. What is
-// moved (cleaning, healing) is verified or restored first; what cannot be had stays an error, for good.
+// Ours: parity is never computed from an unverified block, and no unverified reconstruction is written. What
+// is moved (cleaning, healing) is verified or restored first; what cannot be had stays an error, for good.
 import { BLOCK_BYTES } from "../../assembly/format.ts";
 import { describeFinding } from "../../src/log/findings.ts";
 import { checkVolume } from "../../src/volume/check.ts";
@@ -61,7 +61,7 @@ async function churn(volume: Volume, model: Model, isKept: (lba: number) => bool
   }
 }
 
-test("a corrupt block is restored before it is moved, and its new stripe restores it on any member", async () => {
+test("a corrupt block is restored before it is moved, and its new stripe is sound", async () => {
   const config = smallConfig();
   const { memory, model, data } = await prepare(config);
   const rows = new Set<number>();

@@ -1,10 +1,11 @@
-// PostgreSQL commits a transaction locally first and waits for the synchronous standby then. A client that cancels
-// the wait gets a warning ("The transaction has already committed locally, but might not have been replicated to
-// the standby"), and the commit is visible to everybody at once. If the primary is lost now, the standby goes on
-// without what others have read already. The same happens to all that waited when the primary restarts.
+// PostgreSQL commits a transaction locally first and waits for the synchronous standby then. A client that
+// cancels the wait gets a warning ("The transaction has already committed locally, but might not have been
+// replicated to the standby"), and the commit is visible to everybody at once. If the primary is lost now,
+// the standby goes on without what others have read already. The same happens to all that waited when the
+// primary restarts.
 //
-// Ours: giving up the wait (abort, deadline) changes nothing but who waits. The write is in doubt: nobody reads
-// its blocks until the mirror has it, also after a restart; then it becomes visible on both sides.
+// Ours: giving up the wait (abort, deadline) changes nothing but who waits. The write is in doubt: nobody
+// reads its blocks until the mirror has it, also after a restart; then it becomes visible on both sides.
 import { BLOCK_BYTES } from "../../assembly/format.ts";
 import { Pair, type PairOptions } from "../replication/pair.ts";
 import { assert, suite } from "../support/harness.ts";
@@ -60,7 +61,7 @@ for (const how of ["abort", "deadline"] as const) {
     await pair.closeMirror();
   });
 
-  test(`${how}: when the mirror is back it becomes visible, and stays whatever happens to the source`, async () => {
+  test(`${how}: when the mirror is back it becomes visible, and survives the source`, async () => {
     const pair = await cancelled(how);
     pair.network.isDown = false;
     await pair.untilInSync();

@@ -1,10 +1,11 @@
-// "Protocol-Aware Recovery for Consensus-Based Storage" (Alagappan and others, FAST '18): asked what to do about a
-// log entry whose checksum does not fit, several replicated systems cut the log there, as after a torn write. But
-// when later entries follow, it was not the last write that was torn: an entry that had been acknowledged is damaged,
-// and the cut throws it away together with all that follows.
+// "Protocol-Aware Recovery for Consensus-Based Storage" (Alagappan and others, FAST '18): asked what to do
+// about a log entry whose checksum does not fit, several replicated systems cut the log there, as after a
+// torn write. But when later entries follow, it was not the last write that was torn: an entry that had been
+// acknowledged is damaged, and the cut throws it away together with all that follows.
 //
-// Ours: every entry says how far the log was durable when it was made. So a torn tail and a damaged entry can be
-// told apart: the tail is cut, the damage is repaired from the other copy or from the mirror, or nothing is served.
+// Ours: every entry says how far the log was durable when it was made. So a torn tail and a damaged entry can
+// be told apart: the tail is cut, the damage is repaired from the other copy or from the mirror, or nothing
+// is served.
 import { BLOCK_BYTES, LOG_ENTRIES_OFFSET } from "../../assembly/format.ts";
 import { Pair } from "../replication/pair.ts";
 import { assert, suite } from "../support/harness.ts";
@@ -41,7 +42,7 @@ for (const [what, within] of [
   ["header", 24],
   ["payload", 2000],
 ] as const) {
-  test(`one copy, no mirror: with a damaged ${what} in the middle nothing is served, and nothing is cut`, async () => {
+  test(`one copy, no mirror: with a damaged ${what} nothing is served, and nothing is cut`, async () => {
     for (let entry = 0; entry < WRITES - 1; entry++) {
       const { config, storage } = await written(["a/log"]);
       damage(storage, "a/log.1", entry, within);

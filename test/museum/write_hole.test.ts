@@ -1,10 +1,10 @@
-// The RAID-5 write hole: a part of a stripe is overwritten in place, the power fails between the data and the parity,
-// and from then on the parity fits nothing. A member lost later takes with it blocks that nobody had written to.
-// btrfs says of its RAID56 that parity may be inconsistent after a crash; MD closes the hole with a journal or a
-// partial parity log, which have to be configured.
+// The RAID-5 write hole: a part of a stripe is overwritten in place, the power fails between the data and the
+// parity, and from then on the parity fits nothing. A member lost later takes with it blocks that nobody had
+// written to. btrfs says of its RAID56 that parity may be inconsistent after a crash; MD closes the hole with
+// a journal or a partial parity log, which have to be configured.
 //
-// Ours: a live block is never overwritten; stripes are written whole, into empty stripes, or not at all. So the
-// power may fail at every write of a consistency point, and then any one member may be lost as well.
+// Ours: a live block is never overwritten; stripes are written whole, into empty stripes, or not at all. So
+// the power may fail at every write of a consistency point, and then any one member may be lost as well.
 import { BLOCK_BYTES } from "../../assembly/format.ts";
 import type { VolumeConfig } from "../../src/volume/volume.ts";
 import { assert, suite } from "../support/harness.ts";
@@ -17,7 +17,7 @@ const test = suite("museum: the write hole");
 const BLOCKS = 48;
 const sizes = { sizeBytes: BLOCKS * BLOCK_BYTES, memberBytes: 4 * 1024 * 1024 };
 
-/** Blocks that lie in one stripe are overwritten at different times; the power fails at each event of the CP. */
+/** Blocks of one stripe are overwritten at different times; the power fails at each event of the CP. */
 async function crashes(config: VolumeConfig): Promise<{ found: MemoryStorage[]; model: Model }> {
   const storage = new MemoryStorage();
   await makeVolume(storage, config);
@@ -44,7 +44,7 @@ for (const [name, config] of [
   ["3+1", smallConfig(sizes)],
   ["2+2", smallConfig({ ...sizes, parity: 2 })],
 ] as const) {
-  test(`${name}: the power fails at any event of a consistency point, and as many members as there is parity`, async () => {
+  test(`${name}: the power fails at any event of a consistency point, and then members do`, async () => {
     const { found, model } = await crashes(config);
     assert.ok(found.length > 20, `${found.length} events`);
     for (const crashed of share(found, 24)) {
