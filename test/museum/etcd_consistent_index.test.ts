@@ -40,7 +40,7 @@ test("a volume: a crash at any event of a consistency point changes nothing in i
   const { rootHash } = volume;
   await volume.close();
   assert.ok(crashes.length > 10);
-  for (const crashed of share(crashes, 40)) {
+  for (const crashed of share(crashes, 20)) {
     const again = await openVolume(crashed, config);
     // One more entry behind the crash, so that a skipped one cannot hide behind the end of the log.
     await again.write(100 * BLOCK_BYTES, content(100, 1));
@@ -65,7 +65,7 @@ test("a pair: after a crash of the mirror at any event both come to the same roo
   pair.mirror.storage.onEvent = () => {};
   await pair.close();
   assert.ok(mirror.length > 10);
-  for (const at of share([...mirror.keys()], 16)) {
+  for (const at of share([...mirror.keys()], 8)) {
     const again = Pair.of(source[at]!, mirror[at]!);
     await again.openMirror();
     await again.openSource();

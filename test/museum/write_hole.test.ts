@@ -47,7 +47,7 @@ for (const [name, config] of [
   test(`${name}: the power fails at any event of a consistency point, and then members do`, async () => {
     const { found, model } = await crashes(config);
     assert.ok(found.length > 20, `${found.length} events`);
-    for (const crashed of share(found, 24)) {
+    for (const crashed of share(found, 12)) {
       for (let lost = 0; lost < config.members.length; lost++) {
         const storage = new FaultyStorage(crashed.ifPowerFailedNow("keep"));
         for (let i = 0; i < config.parity; i++) storage.kill(config.members[(lost + i) % 4]!);
