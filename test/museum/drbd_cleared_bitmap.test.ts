@@ -1,5 +1,5 @@
-// DRBD 9.3.3 (LINBIT/drbd issue 145): a secondary was shut down cleanly, the primary went on writing and
-// noted what it wrote in its bitmap. When the secondary came back, the handshake decided "no sync", cleared
+// DRBD 9.3.3, as LINBIT/drbd issue 145 reports: a secondary was shut down cleanly, the primary went on writing
+// and noted what it wrote in its bitmap. When the secondary came back, the handshake decided "no sync", cleared
 // the bitmap, and called the secondary UpToDate. Minutes later it was made primary, without what had been
 // written meanwhile.
 //

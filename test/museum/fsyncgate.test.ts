@@ -1,4 +1,4 @@
-// PostgreSQL until 11.2 ("fsyncgate", 2018): when the fsync of a checkpoint failed, it tried again later.
+// PostgreSQL before 11.2 ("fsyncgate", 2018): when the fsync of a checkpoint failed, it tried again later.
 // Linux reports a failed write-back once and marks the pages clean, so the second fsync succeeded, the
 // checkpoint was taken as complete, the write-ahead log was recycled, and the pages were on no device.
 // PostgreSQL panics since.

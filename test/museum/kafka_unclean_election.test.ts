@@ -1,5 +1,5 @@
-// Kafka before 1.0 had `unclean.leader.election.enable` on by default (KIP-106): when no replica in sync was
-// left, one that lagged behind became leader, and what it lacked was gone without a word. KIP-966 describes
+// Kafka had `unclean.leader.election.enable` on by default until KIP-106 turned it off: when no replica in sync
+// was left, one that lagged behind became leader, and what it lacked was gone without a word. KIP-966 describes
 // what is left of it: the last replica in sync loses the end of its log in a power failure, becomes leader
 // again all the same, and makes the others truncate what they still have.
 //

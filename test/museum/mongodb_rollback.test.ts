@@ -1,6 +1,6 @@
 // MongoDB, as Jepsen found it in 2013 (2.4.3): a primary that is cut off goes on acknowledging for a while,
-// the others elect a new one, and when the old one comes back it rolls back what it had acknowledged, into a
-// file that nobody looks at. Writes with a weaker concern than majority are lost in this way by design.
+// the others elect a new one, and when the old one comes back it rolls back what it had acknowledged.
+// Writes with a weaker concern than majority are lost in this way by design.
 //
 // Ours: whoever acknowledges without the mirror says so (the mode `async`, or alone since a position). What a
 // returning source has and the promoted one lacks is never overwritten: it does not become the mirror of the
