@@ -1,5 +1,5 @@
 // The test runner: finds test/**/*.test.ts (or the built .js beside it), runs each file in a process of its
-// own, two at a time, and ends with the line `N passed, N failed, N skipped`.
+// own, three at a time, and ends with the line `N passed, N failed, N skipped`.
 //
 //   node dist/test/run.js [PATTERN...]        deno run -A test/run.ts [PATTERN...]
 //
@@ -14,7 +14,8 @@ import { dirname, extname, join, relative, sep } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
 const MARK = "\u0001";
-const PARALLEL = 2;
+/** One more than there are processors where we run: many files wait for disks and for other processes. */
+const PARALLEL = 3;
 const DEADLINE_MS = 60_000;
 const GRACE_MS = 10_000;
 /** For the exit handlers of a file that is stopped, which end its processes and mounts. */

@@ -1,15 +1,10 @@
 #!/usr/bin/env node
 import { MirrorvolError } from "../kernel/errors.ts";
-// The program `mirrorvol`: arguments in, exit code out. What the commands do is in their own files.
+// The program `mirrorvol`: arguments in, exit code out. What the commands do is in their own files, and a file is
+// loaded when its command is asked for: `status` need not wait for the engine.
 import { messageOf } from "../node/admin_api.ts";
 import { versionText } from "../node/version.ts";
 import { type Command, helpText, parseCommandLine } from "./arguments.ts";
-import { check } from "./check.ts";
-import { create } from "./create.ts";
-import { inspect } from "./inspect.ts";
-import { promote } from "./promote.ts";
-import { serve } from "./serve.ts";
-import { status } from "./status.ts";
 
 const USAGE_CODES: readonly string[] = ["ERR_USAGE", "ERR_CONFIG"];
 
@@ -20,17 +15,17 @@ async function runCommand(command: Command): Promise<number> {
     case "version":
       return say(`${versionText()}\n`);
     case "create":
-      return create(command);
+      return (await import("./create.ts")).create(command);
     case "serve":
-      return serve(command);
+      return (await import("./serve.ts")).serve(command);
     case "status":
-      return status(command);
+      return (await import("./status.ts")).status(command);
     case "promote":
-      return promote(command);
+      return (await import("./promote.ts")).promote(command);
     case "check":
-      return check(command);
+      return (await import("./check.ts")).check(command);
     case "inspect":
-      return inspect(command);
+      return (await import("./inspect.ts")).inspect(command);
   }
 }
 

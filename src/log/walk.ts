@@ -3,7 +3,8 @@
 //
 // An entry is taken only where it must lie, with the sequence that comes next, and when it names the checksum
 // of the entry before it. So nothing of an older use of a file, and nothing that was cut off and replaced,
-// can be taken; nor an entry of a generation that had ended before it (lineage.ts). Headers of halves are not needed to walk: the chain says more than they do.
+// can be taken; nor an entry of a generation that had ended before it (lineage.ts). Headers of halves are not
+// needed to walk: the chain says more than they do.
 
 import { ENTRY_KIND_SEAL, LOG_ENTRIES_OFFSET, LOG_HALF_COUNT, SECTOR_BYTES } from "../../assembly/format.ts";
 import { MirrorvolError } from "../kernel/errors.ts";

@@ -150,7 +150,9 @@ async function writePart(runner: Runner): Promise<void> {
   await change(runner, extent, patched(runner, extent, from, data), () => volume.write(from, data));
 }
 
-/** Up to three entries: a written edge, a trim, another edge. Where the second edge is refused, the rest has happened. */
+/**
+ * Up to three entries: a written edge, a trim, another edge. Where the second edge is refused, the rest has happened.
+ */
 async function zero(runner: Runner): Promise<void> {
   const { volume, expectation } = runner;
   const { from, to, extent } = byteRange(runner);

@@ -6,11 +6,17 @@ import type { Log, LogPosition } from "../../src/log/log.ts";
 import { assert, suite } from "../support/harness.ts";
 import { SeededRandom } from "../support/memory_random.ts";
 import { MemoryStorage, type StopVariant } from "../support/memory_storage.ts";
+import { isThorough, share } from "../support/thorough.ts";
 import { appendWrite, isSameOnAllCopies, makeFiles, openLog, PREFIXES, readAll, START } from "./fixture.ts";
 
 export const deadlineMs = 120_000;
 
 const test = suite("log crashes");
+
+/** How many there are of everything, in a thorough run and in another. */
+const OWNERS = isThorough ? 25 : 10;
+const CRASHES = 90;
+const CUTS = isThorough ? 60 : 25;
 
 /** What the owner of a log remembers, in memory and in its superblocks. */
 interface Model {
@@ -106,7 +112,7 @@ function applyNow(log: Log, model: Model): void {
 }
 
 test("random owners, random crashes, again and again", async () => {
-  for (let seed = 1; seed <= 25; seed += 1) {
+  for (let seed = 1; seed <= OWNERS; seed += 1) {
     const random = new SeededRandom(seed);
     const model = newModel();
     let storage = await freshStorage();
@@ -159,9 +165,10 @@ test("a crash at every event of a life, and at every event of the recovery after
   await workload(whole, newModel());
   const events = whole.eventCount - before;
   assert.ok(events > 60, `${events} events`);
-  for (let event = 1; event <= events; event += 1) {
-    for (const variant of ["before", "torn"] as const) await crashAt(event, variant);
-  }
+  const crashes = Array.from({ length: events }, (_, at) => at + 1).flatMap((event) =>
+    (["before", "torn"] as const).map((variant) => ({ event, variant })),
+  );
+  for (const { event, variant } of share(crashes, CRASHES)) await crashAt(event, variant);
 });
 
 async function crashAt(event: number, variant: StopVariant): Promise<void> {
@@ -207,7 +214,7 @@ function tagContent(tag: number): Uint8Array {
 
 /** Every sector of an unsynced batch may be there or not; the same bytes written again must not revive any. */
 test("the same entries appended again after a cut never bring back what followed them", async () => {
-  for (let seed = 1; seed <= 60; seed += 1) {
+  for (let seed = 1; seed <= CUTS; seed += 1) {
     const model = newModel();
     let storage = await freshStorage();
     let log = await open(storage, model);

@@ -3,7 +3,10 @@
 
 export const isThorough = process.env["MIRRORVOL_THOROUGH"] === "1";
 
-/** All cases in a thorough run, else about `count` of them, evenly spread; the first and the last are always among them. */
+/**
+ * All cases in a thorough run, else about `count` of them, evenly spread; the first and the last are always among
+ * them.
+ */
 export function share<T>(cases: readonly T[], count: number): readonly T[] {
   if (isThorough || cases.length <= count) return cases;
   if (count === 1) return [cases[0]!];

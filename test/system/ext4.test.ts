@@ -5,12 +5,13 @@ import { assertConsistent, assertFiles, FileWriter, replayJournal } from "../sup
 import { mountObstacle, ProcessMount } from "../support/process_mount.ts";
 import { run } from "../support/process_programs.ts";
 import { MIB, ProcessSide } from "../support/process_side.ts";
+import { isThorough } from "../support/thorough.ts";
 
 export const deadlineMs = 120_000;
 
 const SIZE_BYTES = 64 * MIB;
 const FILES_BEFORE_KILL = 25;
-const KILLS = 3;
+const KILLS = isThorough ? 3 : 2;
 
 const test = suite("ext4");
 

@@ -8,6 +8,7 @@ import { assert } from "../support/harness.ts";
 import { pooledKernel } from "../support/kernel_pool.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 import { SeededRandom } from "../support/memory_random.ts";
+import type { MemoryStorage } from "../support/memory_storage.ts";
 
 export const HALF_BYTES = 1024 * 1024 + 8192;
 
@@ -76,6 +77,12 @@ export class Model {
     this.bytes = new Uint8Array(sizeBytes);
   }
 
+  copy(): Model {
+    const copy = new Model(this.bytes.length);
+    copy.bytes.set(this.bytes);
+    return copy;
+  }
+
   write(offset: number, data: Uint8Array): void {
     this.bytes.set(data, offset);
   }
@@ -108,6 +115,23 @@ export function expectBytes(actual: Uint8Array, expected: Uint8Array, offset = 0
       `byte ${at} (block ${Math.floor(at / BLOCK_BYTES)}) is ${actual[i]}, not ${expected[i]}`,
     );
   }
+}
+
+export interface Prepared {
+  readonly storage: MemoryStorage;
+  readonly model: Model;
+}
+
+/** Makes a closed volume once for each configuration, and gives everybody a copy of it. */
+export function preparedOnce(make: (config: VolumeConfig) => Promise<Prepared>) {
+  const made = new Map<string, Promise<Prepared>>();
+  return async (config: VolumeConfig): Promise<Prepared> => {
+    const key = JSON.stringify(config);
+    const found = made.get(key) ?? make(config);
+    made.set(key, found);
+    const { storage, model } = await found;
+    return { storage: storage.ifPowerFailedNow("keep"), model: model.copy() };
+  };
 }
 
 /** One random operation on volume and model alike. */

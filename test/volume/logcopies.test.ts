@@ -6,11 +6,11 @@ import { assert, suite } from "../support/harness.ts";
 import { MemoryStorage } from "../support/memory_storage.ts";
 import { withStore } from "./checking.ts";
 import { copyOf, eio, FaultyStorage } from "./faults.ts";
-import { content, Model, makeVolume, openVolume, smallConfig } from "./fixture.ts";
+import { content, Model, makeVolume, openVolume, preparedOnce, smallConfig } from "./fixture.ts";
 
 const test = suite("volume log copies");
 
-async function prepare(config: VolumeConfig): Promise<{ storage: MemoryStorage; model: Model }> {
+const prepare = preparedOnce(async (config) => {
   const storage = new MemoryStorage();
   await makeVolume(storage, config);
   const model = new Model(config.sizeBytes);
@@ -18,7 +18,7 @@ async function prepare(config: VolumeConfig): Promise<{ storage: MemoryStorage; 
   for (let lba = 0; lba < 100; lba++) await writeTo(volume, model, lba, 1);
   await volume.close();
   return { storage, model };
-}
+});
 
 async function writeTo(volume: Volume, model: Model, lba: number, version: number): Promise<void> {
   await volume.write(lba * BLOCK_BYTES, content(lba, version));

@@ -1,17 +1,17 @@
 // Superblocks and members: what is lost, stale, blank, swapped or foreign, at open and at run time.
 import { BLOCK_BYTES, SUPERBLOCK_BYTES, SUPERBLOCK_SLOTS } from "../../assembly/format.ts";
 import { tailOffset } from "../../src/volume/members.ts";
-import type { Volume, VolumeConfig } from "../../src/volume/volume.ts";
+import type { Volume } from "../../src/volume/volume.ts";
 import { assert, suite } from "../support/harness.ts";
 import { MemoryStorage } from "../support/memory_storage.ts";
 import { expectSound, withStore } from "./checking.ts";
 import { copyOf, eio, FaultyStorage } from "./faults.ts";
-import { content, expectBytes, Model, makeVolume, openVolume, smallConfig } from "./fixture.ts";
+import { content, expectBytes, Model, makeVolume, openVolume, preparedOnce, smallConfig } from "./fixture.ts";
 
 const test = suite("volume members");
 
 /** A volume with some content in its image and some in its log, closed. */
-async function prepare(config: VolumeConfig): Promise<{ storage: MemoryStorage; model: Model }> {
+const prepare = preparedOnce(async (config) => {
   const storage = new MemoryStorage();
   await makeVolume(storage, config);
   const model = new Model(config.sizeBytes);
@@ -21,7 +21,7 @@ async function prepare(config: VolumeConfig): Promise<{ storage: MemoryStorage; 
   await writeTo(volume, model, 3, 2);
   await volume.close();
   return { storage, model };
-}
+});
 
 async function writeTo(volume: Volume, model: Model, lba: number, version: number): Promise<void> {
   const data = content(lba, version);

@@ -17,12 +17,12 @@ import { assert, suite } from "../support/harness.ts";
 import { MemoryStorage } from "../support/memory_storage.ts";
 import { expectSound, type Place, placeOf, withStore } from "./checking.ts";
 import { copyOf, eio, FaultyStorage } from "./faults.ts";
-import { content, Model, makeVolume, openVolume, randomFrom, smallConfig } from "./fixture.ts";
+import { content, Model, makeVolume, openVolume, preparedOnce, randomFrom, smallConfig } from "./fixture.ts";
 
 const test = suite("volume repair");
 const BLOCKS = 1024;
 
-async function prepare(config: VolumeConfig): Promise<{ storage: MemoryStorage; model: Model }> {
+const prepare = preparedOnce(async (config) => {
   const storage = new MemoryStorage();
   await makeVolume(storage, config);
   const model = new Model(config.sizeBytes);
@@ -31,7 +31,7 @@ async function prepare(config: VolumeConfig): Promise<{ storage: MemoryStorage; 
   await volume.consistencyPoint();
   await volume.close();
   return { storage, model };
-}
+});
 
 async function writeTo(volume: Volume, model: Model, lba: number, version: number): Promise<void> {
   await volume.write(lba * BLOCK_BYTES, content(lba, version));

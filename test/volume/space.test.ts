@@ -3,6 +3,7 @@ import { BLOCK_BYTES } from "../../assembly/format.ts";
 import type { Volume, VolumeConfig } from "../../src/volume/volume.ts";
 import { assert, suite } from "../support/harness.ts";
 import { MemoryStorage } from "../support/memory_storage.ts";
+import { isThorough } from "../support/thorough.ts";
 import { expectSound } from "./checking.ts";
 import { FaultyStorage } from "./faults.ts";
 import {
@@ -17,6 +18,10 @@ import {
 } from "./fixture.ts";
 
 const test = suite("volume space");
+
+/** How often every block is overwritten in the end, and how many lives each geometry has. */
+const OVERWRITES = isThorough ? 3 : 1;
+const SEEDS = isThorough ? 2 : 1;
 
 /** Promises more than its members hold. */
 const THIN = smallConfig({ sizeBytes: 8192 * BLOCK_BYTES });
@@ -61,7 +66,7 @@ test("a thin volume refuses at its limit, goes on with overwriting, and takes mo
   await volume.consistencyPoint();
   await model.expectEqual(volume, 4 * 1024 * 1024);
   const random = randomFrom(17);
-  for (let i = 0; i < 2 * end; i++) await writeTo(volume, model, random(end), i);
+  for (let i = 0; i < OVERWRITES * end; i++) await writeTo(volume, model, random(end), i);
   assert.is(await codeOf(volume.write((end + 100) * BLOCK_BYTES, content(1, 1))), "ERR_NO_SPACE");
   assert.is(volume.status().state, "serving");
   // A hole is not something to overwrite, even though a trim of it is under way.
@@ -147,7 +152,7 @@ for (const pattern of ["hot and cold", "sequential", "90% full", "stripes of hol
     const blocks = Math.floor(limit * (pattern === "90% full" ? 0.87 : 0.6));
     const random = randomFrom(23);
     for (let lba = 0; lba < blocks; lba++) await writeTo(volume, model, lba, 0);
-    for (let i = 0; i < 3 * blocks; i++) {
+    for (let i = 0; i < OVERWRITES * blocks; i++) {
       if (pattern === "sequential") await writeTo(volume, model, i % blocks, i);
       else if (pattern === "hot and cold")
         await writeTo(volume, model, random(10) ? random(blocks >> 4) : random(blocks), i);
@@ -175,7 +180,7 @@ for (const { name, changes } of [
   },
 ] as { name: string; changes: Partial<VolumeConfig> }[]) {
   test(`random operations leave a sound image, ${name}`, async () => {
-    for (let seed = 1; seed <= 2; seed++) {
+    for (let seed = 1; seed <= SEEDS; seed++) {
       const config = smallConfig(changes);
       const storage = new MemoryStorage();
       await makeVolume(storage, config, seed);
