@@ -165,9 +165,14 @@ export class Appender {
     await this.#core.log.read(entry.location + index, BLOCK_BYTES, block, verify);
   }
 
-  /** Sequence of the newest entry that changed the block; 0 once it is in the image. */
+  /**
+   * Differs whenever the block may have changed in between. In the dirty indexes that is the sequence of the newest
+   * entry; in the image any consistency point counts, because a change may have come and gone into the image since.
+   */
   #versionOf(lba: number): number {
-    return this.#core.pending.newestOf(lba)?.sequence ?? this.#core.halves.sequenceOf(lba);
+    const core = this.#core;
+    const newest = core.pending.newestOf(lba)?.sequence ?? core.halves.sequenceOf(lba);
+    return newest > 0 ? newest : -1 - core.store.image.appliedSequence;
   }
 }
 

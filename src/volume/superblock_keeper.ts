@@ -80,9 +80,11 @@ export class SuperblockKeeper {
   /** Writes the changed table pages and makes everything written so far durable. False: a member failed. */
   async writeTable(commit: number): Promise<boolean> {
     const before = this.#parts.raid.present;
-    const present = this.#parts.disks.filter((disk) => disk !== null);
-    for (const [disk, error] of await this.#parts.table.writeDirty(present, commit)) {
-      this.#parts.raid.dropMember(this.#parts.disks.indexOf(disk), error);
+    // As they are now: whoever is dropped meanwhile is in no slot any more.
+    const slots = new Map<Disk, number>();
+    for (const [slot, disk] of this.#parts.disks.entries()) if (disk !== null) slots.set(disk, slot);
+    for (const [disk, error] of await this.#parts.table.writeDirty([...slots.keys()], commit)) {
+      this.#parts.raid.dropMember(slots.get(disk)!, error);
     }
     return (await this.#parts.raid.sync()) === before && this.#parts.raid.present === before;
   }

@@ -1,6 +1,8 @@
-// The superblock's codec: what was written is read, and nothing else.
+// The superblock: what was written is read, and nothing else; and who moves it when members fail meanwhile.
+import type { Disk } from "../../src/io/disk.ts";
 import { Kernel } from "../../src/kernel/kernel.ts";
 import { decodeSuperblock, encodeSuperblock, type Superblock } from "../../src/volume/superblock.ts";
+import { SuperblockKeeper } from "../../src/volume/superblock_keeper.ts";
 import { assert, suite } from "../support/harness.ts";
 
 const test = suite("volume superblock");
@@ -56,6 +58,27 @@ test("every flipped bit of a superblock is detected", () => {
     if (typeof decodeSuperblock(kernel, bytes) !== "string") assert.unreachable(`bit ${bit}`);
     bytes[bit >> 3]! ^= 1 << (bit & 7);
   }
+});
+
+test("a member that is dropped while its table page is written is dropped from its own slot", async () => {
+  const disks: (Disk | null)[] = [{ path: "a" } as Disk, { path: "b" } as Disk, { path: "c" } as Disk];
+  const failing = disks[1]!;
+  const dropped: number[] = [];
+  const table = {
+    writeDirty: async () => {
+      // Somebody else's sync fails on it first: that is how a store hears of a lost member.
+      disks[1] = null;
+      return new Map([[failing, new Error("EIO")]]);
+    },
+  };
+  const raid = {
+    present: 0b101,
+    dropMember: (slot: number) => void dropped.push(slot),
+    sync: async () => 0b101,
+  };
+  const keeper = new SuperblockKeeper({ disks, table, raid } as never, {} as never);
+  await keeper.writeTable(5);
+  assert.equal(dropped, [1]);
 });
 
 test.run();

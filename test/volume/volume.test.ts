@@ -203,4 +203,39 @@ test("closing waits for the reads that have begun, and refuses those that come l
   assert.is(code, "ERR_CLOSED");
 });
 
+test("a partial write does not bring back what was overwritten while it read the rest of its block", async () => {
+  const memory = new MemoryStorage();
+  await makeVolume(memory);
+  const storage = new FaultyStorage(memory);
+  let volume = await openVolume(storage);
+  await volume.write(5 * BLOCK_BYTES, content(5, 1));
+  await volume.consistencyPoint();
+  await volume.close();
+  volume = await openVolume(storage);
+  // What a CP reads comes from the cache from here on.
+  await volume.write(6 * BLOCK_BYTES, content(6, 1));
+  await volume.consistencyPoint();
+  let isHeld = false;
+  let release = () => {};
+  const held = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  storage.gate = ({ path, kind }) => {
+    if (isHeld || kind !== "read" || !path.endsWith("/m")) return;
+    isHeld = true;
+    return held;
+  };
+  const partial = volume.write(5 * BLOCK_BYTES + 100, new Uint8Array([1, 2, 3]));
+  while (!isHeld) await new Promise((resolve) => setImmediate(resolve));
+  // Overwritten, and in the image, all while the partial write waits.
+  await volume.write(5 * BLOCK_BYTES, content(5, 2));
+  await volume.consistencyPoint();
+  release();
+  await partial;
+  const expected = content(5, 2);
+  expected.set([1, 2, 3], 100);
+  assert.equal(await volume.read(5 * BLOCK_BYTES, BLOCK_BYTES), expected);
+  await volume.close();
+});
+
 test.run();
