@@ -20,6 +20,7 @@ import { Cursor } from "./fields.ts";
 import type { Link } from "./link.ts";
 import type { AppendedEntry, ReplicatedVolume } from "./port.ts";
 import type { RingHold } from "./ring_hold.ts";
+import type { UnderWay } from "./under_way.ts";
 
 /** Smaller than any ring, so that a slow mirror does not fill it. */
 export const BUFFERED_BYTES_MAX = 1024 * 1024;
@@ -28,6 +29,7 @@ export interface ForwarderOptions {
   readonly volume: ReplicatedVolume;
   readonly link: Link;
   readonly ring: RingHold;
+  readonly underWay: UnderWay;
   /** What the mirror has. */
   readonly from: number;
   /** The seal of that consistency point is on its way. */
@@ -131,7 +133,8 @@ export class Forwarder {
     const { log } = this.#volume;
     const isStopped = () => this.#isStopped();
     const from = this.#sentThrough + 1;
-    return streamEntries({ link: this.#link, log, from, through, onSent, isStopped });
+    const { underWay } = this.#options;
+    return underWay.add(streamEntries({ link: this.#link, log, from, through, onSent, isStopped }));
   }
 
   #sendLive({ sequence, view }: AppendedEntry): void {

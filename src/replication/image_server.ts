@@ -10,12 +10,14 @@ import { wireFault } from "./fields.ts";
 import type { Link } from "./link.ts";
 import type { BodyOf } from "./messages.ts";
 import type { PinnedImage, ReplicatedVolume } from "./port.ts";
+import type { UnderWay } from "./under_way.ts";
 
 const REQUESTS_MAX = 16;
 
 export class ImageServer {
   readonly #volume: ReplicatedVolume;
   readonly #link: Link;
+  readonly #underWay: UnderWay;
   readonly #pinned = new Map<number, PinnedImage>();
   /** The image of the round that runs; questions about children are about it. */
   #round: PinnedImage | null = null;
@@ -25,9 +27,10 @@ export class ImageServer {
   /** A question was answered: the mirror makes progress. */
   onProgress: () => void = () => {};
 
-  constructor(volume: ReplicatedVolume, link: Link) {
+  constructor(volume: ReplicatedVolume, link: Link, underWay: UnderWay) {
     this.#volume = volume;
     this.#link = link;
+    this.#underWay = underWay;
   }
 
   /** Pins the last committed image. */
@@ -122,7 +125,7 @@ export class ImageServer {
     if (this.#running >= REQUESTS_MAX) throw wireFault("too many requests at once");
     this.#running += 1;
     this.onProgress();
-    void work().finally(() => {
+    void this.#underWay.add(work()).finally(() => {
       this.#running -= 1;
     });
   }

@@ -10,6 +10,7 @@ import type { BodyOf, MirrorState } from "./messages.ts";
 import type { ReplicatedVolume } from "./port.ts";
 import type { RingHold } from "./ring_hold.ts";
 import type { SourceSession } from "./source_session.ts";
+import type { UnderWay } from "./under_way.ts";
 
 export interface SourceSessionHost {
   /** It was decided. False: the session goes no further. */
@@ -32,6 +33,7 @@ export interface SourceSessionOptions {
   readonly host: SourceSessionHost;
   readonly memory: CpMemory;
   readonly ring: RingHold;
+  readonly underWay: UnderWay;
   /** The volume's name on the mirror. */
   readonly name: string;
   readonly secret: Uint8Array | null;

@@ -30,8 +30,9 @@ import { RelationReport, type Trouble } from "./relation_report.ts";
 import { RingHold } from "./ring_hold.ts";
 import type { SourceSessionHost } from "./session_host.ts";
 import { SourceSession } from "./source_session.ts";
-import type { SourceRelationshipOptions, SourceRelationshipStatus } from "./source_types.ts";
+import { addWire, type SourceRelationshipOptions, type SourceRelationshipStatus } from "./source_types.ts";
 import { Standing } from "./standing.ts";
+import { UnderWay } from "./under_way.ts";
 import { Watch } from "./watch.ts";
 
 export type { MirrorTarget, SourceRelationshipOptions, SourceRelationshipStatus } from "./source_types.ts";
@@ -45,6 +46,7 @@ export class SourceRelationship implements SourceSessionHost {
   readonly #timeoutMs: number;
   readonly #memory = new CpMemory();
   readonly #ring: RingHold;
+  readonly #underWay = new UnderWay();
   readonly #standing: Standing;
   readonly #catchUp = new CatchUp();
   readonly #dialer: Dialer;
@@ -54,7 +56,7 @@ export class SourceRelationship implements SourceSessionHost {
   /** Of this source when the session began. */
   #sessionGeneration = 0;
   #isInSync = false;
-  #wire = { sentBytes: 0, receivedBytes: 0 };
+  #wire = addWire();
   #line: Promise<void> = Promise.resolve();
   #isStarted = false;
   #isClosed = false;
@@ -102,17 +104,13 @@ export class SourceRelationship implements SourceSessionHost {
   }
 
   status(): SourceRelationshipStatus {
-    const session = this.#session?.wire ?? { sentBytes: 0, receivedBytes: 0 };
     return {
       state: this.#state,
       detail: this.#detail,
       acknowledgedSequence: this.#standing.mirrorDurable,
       ledger: this.#standing.ledger,
       aloneSince: this.#volume.persisted.aloneSince,
-      wire: {
-        sentBytes: this.#wire.sentBytes + session.sentBytes,
-        receivedBytes: this.#wire.receivedBytes + session.receivedBytes,
-      },
+      wire: addWire(this.#wire, this.#session?.wire),
     };
   }
 
@@ -121,6 +119,7 @@ export class SourceRelationship implements SourceSessionHost {
     this.#isClosed = true;
     this.#stop();
     await this.#line;
+    await this.#underWay.ended();
   }
 
   // ------------------------------------------------------------------------------------------ the volume
@@ -165,6 +164,7 @@ export class SourceRelationship implements SourceSessionHost {
       host: this,
       memory: this.#memory,
       ring: this.#ring,
+      underWay: this.#underWay,
       name: target.volume ?? this.#volume.name,
       secret,
       timeoutMs: this.#timeoutMs,
@@ -280,9 +280,7 @@ export class SourceRelationship implements SourceSessionHost {
 
   onClosed(session: SourceSession, reason: string, fault: MirrorvolError | null): void {
     if (this.#session !== session) return;
-    const { sentBytes, receivedBytes } = session.wire;
-    this.#wire.sentBytes += sentBytes;
-    this.#wire.receivedBytes += receivedBytes;
+    this.#wire = addWire(this.#wire, session.wire);
     this.#session = null;
     this.#isInSync = false;
     this.#watch.progress();

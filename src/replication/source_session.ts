@@ -5,8 +5,7 @@
 //                         comparing -> imaging  -> comparing
 //                         forwarding -> imaging                a root hash differed
 //
-// The session does what `decide` says; whether it may, and what that means for clients, is the host's business
-// (source.ts): every decision goes through it, and the session waits for its word.
+// The session does what `decide` says, once its host (source.ts) has said that it may, and has told the clients.
 
 import { MirrorvolError } from "../kernel/errors.ts";
 import { bytesEqual } from "../volume/words.ts";
@@ -67,7 +66,7 @@ export class SourceSession {
       onEntries: (bytes) => this.#onEntries(bytes),
       onClosed: (reason, fault) => this.#onClosed(reason, fault),
     });
-    this.#images = new ImageServer(volume, this.#link);
+    this.#images = new ImageServer(volume, this.#link, options.underWay);
     this.#images.onProgress = () => options.host.onProgress();
     this.#handshake = new SourceHandshake({ ...options, link: this.#link });
     this.#handshake.begin();
@@ -257,6 +256,7 @@ export class SourceSession {
       volume,
       link: this.#link,
       ring: this.#options.ring,
+      underWay: this.#options.underWay,
       from: remote.tail.sequence,
       onSeal: (cp, sequence) => cps.sealSent(cp, sequence),
       onLive: () => this.#options.host.onLive(this),

@@ -27,6 +27,17 @@ export interface SourceRelationshipOptions {
   readonly onEvent?: OnRelationEvent;
 }
 
+interface WireCount {
+  readonly sentBytes: number;
+  readonly receivedBytes: number;
+}
+
+const NOTHING: WireCount = { sentBytes: 0, receivedBytes: 0 };
+
+export function addWire(a: WireCount = NOTHING, b: WireCount = NOTHING): WireCount {
+  return { sentBytes: a.sentBytes + b.sentBytes, receivedBytes: a.receivedBytes + b.receivedBytes };
+}
+
 export interface SourceRelationshipStatus {
   readonly state: MirrorRelationState;
   readonly detail: string;
@@ -34,5 +45,5 @@ export interface SourceRelationshipStatus {
   readonly acknowledgedSequence: number;
   readonly ledger: { readonly entries: number; readonly bytes: number };
   readonly aloneSince: number | null;
-  readonly wire: { readonly sentBytes: number; readonly receivedBytes: number };
+  readonly wire: WireCount;
 }

@@ -4,6 +4,7 @@ import { Forwarder } from "../../src/replication/forwarder.ts";
 import type { Link } from "../../src/replication/link.ts";
 import type { AppendedEntry, ReplicatedVolume } from "../../src/replication/port.ts";
 import { RingHold } from "../../src/replication/ring_hold.ts";
+import { UnderWay } from "../../src/replication/under_way.ts";
 import { assert, suite } from "../support/harness.ts";
 import { settle } from "../support/manual_clock.ts";
 
@@ -32,6 +33,7 @@ function start() {
     volume,
     link,
     ring: new RingHold({ setForwarded: (sequence) => kept.push(sequence) }),
+    underWay: new UnderWay(),
     from: 0,
     onSeal: () => {},
     onLive: () => {},
@@ -73,6 +75,38 @@ test("the ring keeps an entry until the connection has let go of it, also when n
   assert.is(kept.at(-1), 1, "the second one is looked at still");
   letGo[1]!();
   assert.is(kept.at(-1), Number.POSITIVE_INFINITY);
+});
+
+test("what reads the log for a mirror is waited for, also when the session is gone", async () => {
+  let release = (): void => {};
+  const held = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const entries = () => ({
+    [Symbol.asyncIterator]: () => ({ next: () => held.then(() => ({ done: true, value: undefined })) }),
+  });
+  const log = { tail: { sequence: 5, chain: 0n }, durable: 5, whenDurable: async () => {}, entries };
+  const underWay = new UnderWay();
+  const forwarder = new Forwarder({
+    volume: { log } as unknown as ReplicatedVolume,
+    link: { bufferedBytes: 0 } as unknown as Link,
+    ring: new RingHold({ setForwarded: () => {} }),
+    underWay,
+    from: 0,
+    onSeal: () => {},
+    onLive: () => {},
+    onFailed: () => {},
+  });
+  forwarder.start();
+  forwarder.stop();
+  let isEnded = false;
+  const ended = underWay.ended().then(() => {
+    isEnded = true;
+  });
+  await settle();
+  assert.not.ok(isEnded);
+  release();
+  await ended;
 });
 
 test.run();

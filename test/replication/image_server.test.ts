@@ -3,6 +3,7 @@
 import { ImageServer } from "../../src/replication/image_server.ts";
 import type { Link } from "../../src/replication/link.ts";
 import type { ReplicatedVolume } from "../../src/replication/port.ts";
+import { UnderWay } from "../../src/replication/under_way.ts";
 import { assert, suite } from "../support/harness.ts";
 import { settle } from "../support/manual_clock.ts";
 
@@ -18,8 +19,9 @@ function server() {
   const image = { cp: 3, blocks: wait, children: wait, release: () => (released += 1) };
   const volume = { cp: 3, pinImage: async () => image } as unknown as ReplicatedVolume;
   const link = { send: (name: string, { fault }: { fault: string }) => sent.push(name + fault) };
-  const images = new ImageServer(volume, link as unknown as Link);
-  return { images, answers, sent, released: () => released };
+  const underWay = new UnderWay();
+  const images = new ImageServer(volume, link as unknown as Link, underWay);
+  return { images, underWay, answers, sent, released: () => released };
 }
 
 test("sixteen questions are worked on at once; one more breaks the protocol", async () => {
@@ -59,6 +61,21 @@ test("an image is let go when the mirror has acknowledged it, or at the end", as
   await images.pin();
   images.close();
   assert.is(released(), 2);
+});
+
+test("answers that are being read are waited for, also when nobody wants them any more", async () => {
+  const { images, answers, underWay } = server();
+  await images.beginRound();
+  images.onBlocksRequest({ request: 1, cp: 3, lbas: [1] });
+  images.close();
+  let isEnded = false;
+  const ended = underWay.ended().then(() => {
+    isEnded = true;
+  });
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.not.ok(isEnded);
+  answers[0]!();
+  await ended;
 });
 
 test.run();

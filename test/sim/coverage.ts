@@ -1,5 +1,5 @@
-// What histories must have met, counted. `npm run sim` prints the counters, and a run of three thousand histories or more
-// fails when one of them is still zero: a simulator that never meets a case proves nothing about it.
+// What histories must have met, counted. `npm run sim` prints the counters, and a run of three thousand histories or
+// more fails when one of them is still zero: a simulator that never meets a case proves nothing about it.
 
 export const SITUATIONS = [
   "crash in the middle of a CP",

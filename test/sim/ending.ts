@@ -3,7 +3,8 @@
 // In a recoverable history every volume must serve again within two minutes of its own time, whatever clients wait
 // for must end, and a pair must be in sync again, unless its mirror was promoted. Then every sector of every side that
 // serves is read, a write and a CP are made, both sides must have the same root hash at the same CP and the same
-// chain in their logs, and the image is read. Last, the source crashes and the mirror is promoted, and its every sector is read too.
+// chain in their logs, and the image is read. Last, the source crashes and the mirror is promoted, and its every
+// sector is read too.
 //
 // In one history of three, each volume whose disks were never at fault is checked as it lies there after one more power
 // failure: superblocks, maps, reference counts, parity, checksums and log must be sound (volume/check.ts).
