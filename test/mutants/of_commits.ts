@@ -380,4 +380,13 @@ export const OF_COMMITS: readonly Mutant[] = [
     replacement: "",
     killers: ["volume/reach"],
   },
+  {
+    name: "member-dropped-from-the-slot-it-has-no-more",
+    rules: ["4.11"],
+    promise: "a member that is lost for one reason while it fails for another is lost once",
+    file: "src/volume/superblock_keeper.ts",
+    original: "this.#parts.raid.dropMember(slots.get(disk)!, error);",
+    replacement: "this.#parts.raid.dropMember(this.#parts.disks.indexOf(disk), error);",
+    killers: ["volume/superblock"],
+  },
 ];

@@ -282,4 +282,14 @@ export const OF_FORWARDING: readonly Mutant[] = [
     replacement: "",
     killers: ["replication/parts"],
   },
+  {
+    name: "closed-while-the-log-is-read-for-the-mirror",
+    rules: ["B"],
+    promise: "what reads the log for a mirror is waited for before the volume is closed",
+    file: "src/replication/forwarder.ts",
+    original:
+      "return underWay.add(streamEntries({ link: this.#link, log, from, through, onSent, isStopped }));",
+    replacement: "return streamEntries({ link: this.#link, log, from, through, onSent, isStopped });",
+    killers: ["replication/forwarder"],
+  },
 ];

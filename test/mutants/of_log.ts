@@ -400,4 +400,13 @@ export const OF_LOG: readonly Mutant[] = [
     replacement: "",
     killers: ["log/recovery"],
   },
+  {
+    name: "newer-log-taken-by-old-members",
+    rules: ["5.6", "5.10"],
+    promise: "a log that knows a newer generation than the members is refused before anything is written",
+    file: "src/log/recovery.ts",
+    original: "  refuseNewer(start.generation, headers, walk.generations);\n",
+    replacement: "",
+    killers: ["log/newer_generation"],
+  },
 ];
