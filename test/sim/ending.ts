@@ -14,7 +14,8 @@
 import { describeFinding } from "../../src/log/findings.ts";
 import type { CheckReport } from "../../src/volume/check.ts";
 import type { Machine } from "./machine.ts";
-import type { Pair, Side, Stage } from "./stage.ts";
+import type { Pair, Side } from "./side.ts";
+import type { Stage } from "./stage.ts";
 import { crashMachine } from "./steps.ts";
 import type { Choices } from "./tape.ts";
 

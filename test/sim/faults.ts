@@ -12,8 +12,9 @@
 import { type CrashPolicy, MemoryFile, seededCrash } from "../support/memory_file.ts";
 import { isSituation } from "./coverage.ts";
 import type { Machine } from "./machine.ts";
+import type { Side } from "./side.ts";
 import type { SimFile, Trap } from "./sim_disks.ts";
-import type { Side, Stage } from "./stage.ts";
+import type { Stage } from "./stage.ts";
 import type { Choices } from "./tape.ts";
 
 const TRAPS: readonly Trap[] = [

@@ -6,7 +6,8 @@ import type { SourceRelationshipStatus } from "../../src/replication/source.ts";
 import type { Volume } from "../../src/volume/volume.ts";
 import type { Situation } from "./coverage.ts";
 import type { Machine, Running } from "./machine.ts";
-import type { Pair, Side, Stage } from "./stage.ts";
+import type { Pair, Side } from "./side.ts";
+import type { Stage } from "./stage.ts";
 
 /** A crash so soon after a promotion is one right after it. */
 const SOON_US = 100_000;

@@ -9,72 +9,14 @@
 //   - whoever is served by a side reads and writes a volume that says it is the source.
 
 import { MirrorvolError } from "../../src/kernel/errors.ts";
-import type { MirrorTarget } from "../../src/replication/source.ts";
-import type { Volume, VolumeConfig, WriteMode } from "../../src/volume/volume.ts";
-import type { MemoryFile } from "../support/memory_file.ts";
+import type { Volume, WriteMode } from "../../src/volume/volume.ts";
 import type { Situation } from "./coverage.ts";
-import type { Hosted, Machine, Running } from "./machine.ts";
-import { fill, type Model, SECTOR_BYTES, type Write } from "./model.ts";
-import type { Shape } from "./shapes.ts";
+import type { Machine, Running } from "./machine.ts";
+import { fill, SECTOR_BYTES, type Write } from "./model.ts";
+import type { Pair, Side } from "./side.ts";
 import { Sightings } from "./sightings.ts";
 import type { SimNetwork } from "./sim_network.ts";
 import type { Life, Timeline } from "./timeline.ts";
-
-export class Side {
-  readonly machine: Machine;
-  readonly config: VolumeConfig;
-  readonly shape: Shape;
-  /** Null: it has no right to serve. */
-  model: Model | null = null;
-  /** Members and log copies that faults may damage, with no limit on how. */
-  damageable: readonly string[] = [];
-  /** Those that were, while it ran. */
-  readonly damaged = new Set<string>();
-  /** Something was damaged behind its back, or failed. */
-  isTouched = false;
-  promotion: "none" | "under way" | "done" = "none";
-
-  constructor(machine: Machine, config: VolumeConfig, shape: Shape) {
-    this.machine = machine;
-    this.config = config;
-    this.shape = shape;
-  }
-
-  get running(): Running | null {
-    return this.machine.isUp ? (this.machine.running.get(this.config.name) ?? null) : null;
-  }
-
-  get volume(): Volume | null {
-    return this.running?.volume ?? null;
-  }
-
-  /** Its machine is down, and is given these files. */
-  becomeMirror(files: ReadonlyMap<string, MemoryFile>): void {
-    this.machine.disks.restore(files);
-    this.#hosted.target = null;
-    this.model = null;
-    this.promotion = "none";
-    this.damaged.clear();
-    this.isTouched = false;
-  }
-
-  /** Its machine is down. */
-  becomeSource(mirror: Side, target: Omit<MirrorTarget, "url">): void {
-    this.#hosted.target = { url: `ws://${mirror.machine.name}:8750`, ...target };
-    this.promotion = "none";
-  }
-
-  get #hosted(): Hosted {
-    return this.machine.hosted.find(({ config }) => config === this.config)!;
-  }
-}
-
-export interface Pair {
-  readonly name: string;
-  /** First the one that is configured as the source; one side only for a volume alone. */
-  readonly sides: Side[];
-  readonly target: Omit<MirrorTarget, "url"> | null;
-}
 
 /** A client's operation that has not ended. */
 export interface Operation {
@@ -224,6 +166,7 @@ export class Stage {
     if (side.promotion === "under way") return;
     const { life } = machine;
     side.promotion = "under way";
+    side.promotionLife = life;
     this.sightings.promotionBegins(side);
     service.promote(side.config.name, { force: isForced }).then(
       () => {
@@ -265,6 +208,9 @@ export class Stage {
 
   /** Nothing of that life answers any more. */
   lifeEnded(life: Life): void {
+    for (const side of this.pairs.flatMap(({ sides }) => sides)) {
+      if (side.promotion === "under way" && side.promotionLife === life) side.promotion = "none";
+    }
     for (const operation of [...this.open]) {
       if (operation.life !== life) continue;
       this.open.delete(operation);

@@ -3,7 +3,8 @@
 import { crashPolicy, damageDevice, rot, setTrap } from "./faults.ts";
 import type { Machine } from "./machine.ts";
 import { newVolume } from "./shapes.ts";
-import type { Pair, Side, Stage } from "./stage.ts";
+import type { Pair, Side } from "./side.ts";
+import type { Stage } from "./stage.ts";
 import type { Choices } from "./tape.ts";
 import { ALWAYS } from "./timeline.ts";
 
@@ -157,7 +158,6 @@ export function crashMachine(stage: Stage, plan: Choices, machine: Machine): voi
   for (const pair of stage.pairs) {
     for (const side of pair.sides) {
       if (side.machine !== machine) continue;
-      if (side.promotion === "under way") side.promotion = "none";
       if (plan.chance(15)) damageDevice(stage, plan, side);
     }
   }
