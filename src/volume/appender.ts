@@ -147,10 +147,16 @@ export class Appender {
   async #readNewest(lba: number, signal?: AbortSignal): Promise<Edge> {
     const version = this.#versionOf(lba);
     const block = new Uint8Array(BLOCK_BYTES);
-    const pending = this.#core.pending.newestOf(lba);
+    const pending = this.#newestPending(lba);
     if (pending === null) await this.#readVisible(lba, block, signal);
     else await this.#readPending(pending, lba, block);
     return { lba, block, version };
+  }
+
+  /** Null: what is visible is newer, because entries become visible in whatever order they meet their modes. */
+  #newestPending(lba: number): PendingEntry | null {
+    const entry = this.#core.pending.newestOf(lba);
+    return entry !== null && entry.sequence > this.#core.halves.sequenceOf(lba) ? entry : null;
   }
 
   async #readPending(entry: PendingEntry, lba: number, block: Uint8Array): Promise<void> {
@@ -171,7 +177,7 @@ export class Appender {
    */
   #versionOf(lba: number): number {
     const core = this.#core;
-    const newest = core.pending.newestOf(lba)?.sequence ?? core.halves.sequenceOf(lba);
+    const newest = this.#newestPending(lba)?.sequence ?? core.halves.sequenceOf(lba);
     return newest > 0 ? newest : -1 - core.store.image.appliedSequence;
   }
 }

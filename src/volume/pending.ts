@@ -90,9 +90,9 @@ export class PendingQueue {
     return null;
   }
 
-  /** An entry in doubt over an extent, if there is one. */
-  inDoubtOver(lba: number, count: number): PendingEntry | null {
-    return this.#entries.find((entry) => entry.isInDoubt && overlaps(entry, lba, count)) ?? null;
+  /** The entries in doubt over an extent. */
+  inDoubtOver(lba: number, count: number): PendingEntry[] {
+    return this.#entries.filter((entry) => entry.isInDoubt && overlaps(entry, lba, count));
   }
 
   /** Gives up on every client whose time is over; their entries stay. Returns the next deadline. */

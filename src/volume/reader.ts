@@ -79,11 +79,19 @@ export class VolumeReader {
     }
   }
 
-  #refuseInDoubt(lba: number, count: number): void {
-    const entry = this.#core.pending.inDoubtOver(lba, count);
-    if (entry === null) return;
-    const last = entry.lba + entry.count - 1;
-    const message = `blocks ${entry.lba} to ${last} are in doubt: entry ${entry.sequence} is not confirmed`;
-    throw new MirrorvolError("ERR_IN_DOUBT", message);
+  /** A block that a newer entry has made visible meanwhile is in no doubt. */
+  #refuseInDoubt(first: number, count: number): void {
+    const { pending, halves } = this.#core;
+    for (const { lba, count: blocks, sequence } of pending.inDoubtOver(first, count)) {
+      const end = Math.min(lba + blocks, first + count);
+      for (let each = Math.max(lba, first); each < end; each++) {
+        if (halves.sequenceOf(each) > sequence) continue;
+        const extent = `blocks ${lba} to ${lba + blocks - 1}`;
+        throw new MirrorvolError(
+          "ERR_IN_DOUBT",
+          `${extent} are in doubt: entry ${sequence} is not confirmed`,
+        );
+      }
+    }
   }
 }

@@ -99,7 +99,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     rules: ["3.way"],
     promise: "a partial block is completed from the newest entry, pending ones included",
     file: "src/volume/appender.ts",
-    original: "const pending = this.#core.pending.newestOf(lba);",
+    original: "const pending = this.#newestPending(lba);",
     replacement: "const pending = null as PendingEntry | null;",
     killers: ["volume/modes"],
   },
@@ -313,7 +313,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
   },
   {
     name: "edge-of-a-partial-write-from-an-older-image",
-    rules: ["3.write"],
+    rules: ["3.way"],
     promise:
       "a partial write is completed from the newest entry, also when that came and went into the image meanwhile",
     file: "src/volume/appender.ts",
@@ -346,6 +346,15 @@ export const OF_BLOCKS: readonly Mutant[] = [
     file: "src/volume/core.ts",
     original: "next = Math.min(next, waiters.expire(now, this.#notAppendedError()));",
     replacement: "",
+    killers: ["volume/modes"],
+  },
+  {
+    name: "edge-of-a-partial-write-from-an-older-pending-entry",
+    rules: ["3.way"],
+    promise: "of a pending entry and a visible one, the newer completes a partial write",
+    file: "src/volume/appender.ts",
+    original: "return entry !== null && entry.sequence > this.#core.halves.sequenceOf(lba) ? entry : null;",
+    replacement: "return entry;",
     killers: ["volume/modes"],
   },
 ];

@@ -86,6 +86,29 @@ test("entries that become visible out of order end with the newest", async () =>
   await volume.close();
 });
 
+test("a partial write is completed from the newest entry, whichever became visible first", async () => {
+  const { volume, clock } = await mirrored();
+  volume.setGate("open");
+  volume.setRemote(required(0));
+  const late = follow(volume.write(0, new Uint8Array([...content(0, 1), ...content(1, 1)])));
+  await volume.write(4096, content(1, 2), { mode: "async" });
+  await clock.advance(1500);
+  await turns();
+  assert.is(late.code, "ERR_MIRROR_LOST");
+  // The older entry is in doubt still; the newer one decides about its block.
+  await volume.write(4096 + 10, new Uint8Array([7, 8, 9]), { mode: "async" });
+  const expected = content(1, 2);
+  expected.set([7, 8, 9], 10);
+  assert.equal(await volume.read(4096, 4096), expected);
+  const doubtful = follow(volume.read(0, 8192));
+  await turns();
+  assert.is(doubtful.code, "ERR_IN_DOUBT");
+  volume.setRemote(required(3));
+  await turns();
+  assert.equal(await volume.read(0, 8192), new Uint8Array([...content(0, 1), ...expected]));
+  await volume.close();
+});
+
 test("a write that times out is in doubt: its blocks are not readable until it is confirmed", async () => {
   const { volume, clock } = await mirrored();
   volume.setGate("open");
