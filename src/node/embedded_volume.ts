@@ -66,7 +66,8 @@ export class Volume extends EventTarget {
 
   /**
    * Opens the volume and recovers what a crash left in its log. Rejects with ERR_CONFIG, ERR_LOCKED,
-   * ERR_NO_MEMBERS, ERR_TOO_FEW_MEMBERS, ERR_MEMBERS_FOREIGN, ERR_MEMBERS_DIVERGED, ERR_LOG_CORRUPT.
+   * ERR_NO_MEMBERS, ERR_TOO_FEW_MEMBERS, ERR_MEMBERS_FOREIGN, ERR_MEMBERS_DIVERGED,
+   * ERR_MEMBERS_STALE, ERR_LOG_CORRUPT.
    *
    * With a mirror it resolves before the two have talked; until they have agreed on what was acknowledged,
    * reads and writes wait. Without one, a mirror's volume waits until it is promoted (Mirror.promote).

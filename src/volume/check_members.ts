@@ -140,13 +140,24 @@ export class MemberCheck {
     const sectors = Array.from({ length: SUPERBLOCK_BYTES / SECTOR_BYTES }, (_, i) => i * SECTOR_BYTES);
     const newCount = sectors.filter(isNew).length;
     if (newCount === 0 || newCount === sectors.length) return false;
-    // The first commit of a slot is written over zeros.
+    // The first commit of a slot is written over zeros, and so is the one after a torn one.
     const isBlank = (from: number) => bytes.subarray(from, from + SECTOR_BYTES).every((byte) => byte === 0);
-    if (this.#newest.commit <= SUPERBLOCK_SLOTS) return sectors.every((from) => isNew(from) || isBlank(from));
-    const mixed = bytes.slice();
+    if (sectors.every((from) => isNew(from) || isBlank(from))) return true;
+    if (this.#newest.commit <= SUPERBLOCK_SLOTS) return false;
+    // The older superblock may have been shorter: then something new stands behind its end.
+    const lastOld = Math.max(...sectors.filter((from) => !isNew(from)));
+    for (let end = bytes.length; end > lastOld; end--) {
+      if (this.#isMixture(bytes, end, isNew(0))) return true;
+    }
+    return false;
+  }
+
+  /** The bytes up to that end are a superblock of this volume, but for the checksum. */
+  #isMixture(bytes: Uint8Array, end: number, isHeadNew: boolean): boolean {
+    const mixed = bytes.slice().fill(0, end);
     this.#kernel.checksum64(mixed.subarray(8), new Uint32Array(mixed.buffer, mixed.byteOffset, 2));
     const decoded = decodeSuperblock(this.#kernel, mixed);
-    return typeof decoded !== "string" && couldPrecede(decoded, this.#newest, isNew(0));
+    return typeof decoded !== "string" && couldPrecede(decoded, this.#newest, isHeadNew);
   }
 
   #reportMissing(slot: number): void {

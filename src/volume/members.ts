@@ -21,6 +21,8 @@ export interface Candidate {
   readonly disk: Disk;
   /** The newest valid superblock on it, or why there is none. */
   readonly superblock: Superblock | string;
+  /** Offsets of the places for a superblock that hold something else. */
+  readonly torn: readonly number[];
 }
 
 export interface Assembly {
@@ -56,11 +58,14 @@ export function slotOffsets(memberBytes: number, slot: number): number[] {
 /** Reads the four places of a member; a block device may be larger than what the volume uses of it. */
 export async function readCandidate(kernel: Kernel, disk: Disk): Promise<Candidate> {
   const reasons: string[] = [];
+  const torn: number[] = [];
   let newest: Superblock | null = null;
   const consider = async (offset: number) => {
     const found = await readSuperblock(kernel, disk, offset);
-    if (typeof found === "string") reasons.push(found);
-    else if (newest === null || found.commit > newest.commit) newest = found;
+    if (typeof found === "string") {
+      reasons.push(found);
+      if (found !== BLANK) torn.push(offset);
+    } else if (newest === null || found.commit > newest.commit) newest = found;
     return found;
   };
   const heads = [await consider(0), await consider(SUPERBLOCK_BYTES)];
@@ -68,8 +73,10 @@ export async function readCandidate(kernel: Kernel, disk: Disk): Promise<Candida
   const memberBytes = known === undefined ? disk.bytes : known.memberBytes;
   for (const offset of [tailOffset(memberBytes), tailOffset(memberBytes) + SUPERBLOCK_BYTES])
     await consider(offset);
-  return { disk, superblock: newest ?? [...new Set(reasons)].join(", ") };
+  return { disk, superblock: newest ?? [...new Set(reasons)].join(", "), torn };
 }
+
+const BLANK = "blank: no superblock";
 
 async function readSuperblock(kernel: Kernel, disk: Disk, offset: number): Promise<Superblock | string> {
   const bytes = new Uint8Array(SUPERBLOCK_BYTES);
@@ -79,6 +86,7 @@ async function readSuperblock(kernel: Kernel, disk: Disk, offset: number): Promi
   } catch (error) {
     return `unreadable: ${error instanceof Error ? error.message : error}`;
   }
+  if (bytes.every((byte) => byte === 0)) return BLANK;
   const found = decodeSuperblock(kernel, bytes);
   return typeof found !== "string" && !doesFit(found, disk.bytes) ? "it describes a larger member" : found;
 }

@@ -3,7 +3,7 @@
 //
 // The log is looked at before anything is recorded: when it shows that these members are an old set, the opening
 // is refused, and the set is as it was. (Had it recorded the others as missing, there would be two histories.)
-import { ENTRY_KIND_SEAL } from "../../assembly/format.ts";
+import { ENTRY_KIND_SEAL, SUPERBLOCK_BYTES, SUPERBLOCK_SLOTS } from "../../assembly/format.ts";
 import type { Disk } from "../io/disk.ts";
 import type { World } from "../io/world.ts";
 import { MirrorvolError } from "../kernel/errors.ts";
@@ -13,7 +13,14 @@ import type { EntryView } from "../log/types.ts";
 import { hashesOf } from "./appender.ts";
 import { CACHE_BYTES, RING_BYTES, type VolumeConfig } from "./config.ts";
 import { type CoreParts, VolumeCore } from "./core.ts";
-import { type Assembly, assembleMembers, readCandidate, writeSuperblocks } from "./members.ts";
+import {
+  type Assembly,
+  assembleMembers,
+  type Candidate,
+  readCandidate,
+  slotOffsets,
+  writeSuperblocks,
+} from "./members.ts";
 import { refuseMisfit } from "./refusals.ts";
 import { Store } from "./store.ts";
 
@@ -32,7 +39,8 @@ export async function openVolume(parts: OpenParts): Promise<Opened> {
   const { disks, absent } = await openDisks(parts);
   let core: VolumeCore | null = null;
   try {
-    const found = assembleMembers(await Promise.all(disks.map((disk) => readCandidate(parts.kernel, disk))));
+    const candidates = await Promise.all(disks.map((disk) => readCandidate(parts.kernel, disk)));
+    const found = assembleMembers(candidates);
     const assembly = { ...found, excluded: [...absent, ...found.excluded] };
     await Promise.all(disks.map((disk) => (assembly.disks.includes(disk) ? null : disk.close())));
     refuseMisfit(parts.config, assembly.superblock);
@@ -40,7 +48,7 @@ export async function openVolume(parts: OpenParts): Promise<Opened> {
     const recordCopies = await openLog(core, parts);
     refuseOldMembers(core);
     await replay(core);
-    await completeSuperblocks(core.store);
+    await completeSuperblocks(core.store, candidates);
     await recordCopies();
     return { core, excluded: assembly.excluded };
   } catch (error) {
@@ -104,11 +112,24 @@ function memberLost(parts: OpenParts, core: VolumeCore | null, slot: number, err
 
 /**
  * A crash may have left the newest superblock on some members only. It goes to all before the next one moves, or
- * a second crash could leave a member with none.
+ * a second crash could leave a member with none. What a crash tore in the place of the next one is cleared: torn a
+ * second time nobody could tell it from damage.
  */
-async function completeSuperblocks(store: Store): Promise<void> {
+async function completeSuperblocks(store: Store, candidates: readonly Candidate[]): Promise<void> {
+  const { memberBytes, commit } = store.superblock;
   for (const [slot, error] of await writeSuperblocks(store.kernel, store.disks, store.superblock)) {
     store.raid.dropMember(slot, error);
+  }
+  const next = slotOffsets(memberBytes, (commit + 1) % SUPERBLOCK_SLOTS);
+  for (const [slot, disk] of [...store.disks].entries()) {
+    const torn = candidates
+      .find((each) => each.disk === disk)
+      ?.torn.filter((offset) => next.includes(offset));
+    if (disk === null || torn === undefined || torn.length === 0) continue;
+    const buffer = new Uint8Array(SUPERBLOCK_BYTES);
+    const results = await disk.submit(torn.map((offset) => ({ kind: "write", offset, buffer })));
+    const error = results.find((result) => result !== null);
+    if (error) store.raid.dropMember(slot, error);
   }
   await store.raid.sync();
 }

@@ -104,10 +104,11 @@ export function decodeSummaryHeader(
   return isRun(header) ? header : null;
 }
 
-/** Whether there can be such a run: it has rows, and its blocks and their summary fit them. */
-function isRun({ firstStripe, rows, blocks, parts, part }: RunHeader): boolean {
+/** Whether there can be such a run: it has rows, its blocks and their summary fit them, and its numbers are exact. */
+function isRun({ firstStripe, rows, blocks, parts, part, commit }: RunHeader): boolean {
   const isWhole = parts === summaryPartCount(blocks) && part < parts;
-  return isWhole && blocks + parts <= rows * DATA_UNITS_MAX && Number.isSafeInteger(firstStripe + rows);
+  const isExact = Number.isSafeInteger(firstStripe + rows) && Number.isSafeInteger(commit);
+  return isWhole && isExact && blocks + parts <= rows * DATA_UNITS_MAX;
 }
 
 /** The records of one part, in the run's order. Throws ERR_SUMMARY for what can be none. */

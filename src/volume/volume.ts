@@ -88,7 +88,8 @@ export class Volume extends EventTarget {
 
   /**
    * Opens the volume, recovers its log, and serves it unless it is a mirror or has one. Rejects with
-   * ERR_LOCKED, ERR_NO_MEMBERS, ERR_TOO_FEW_MEMBERS, ERR_MEMBERS_FOREIGN, ERR_MEMBERS_DIVERGED, ERR_LOG_CORRUPT.
+   * ERR_LOCKED, ERR_NO_MEMBERS, ERR_TOO_FEW_MEMBERS, ERR_MEMBERS_FOREIGN, ERR_MEMBERS_DIVERGED,
+   * ERR_MEMBERS_STALE, ERR_LOG_CORRUPT.
    */
   static async open(
     world: World,

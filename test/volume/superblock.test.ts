@@ -1,9 +1,16 @@
 // The superblock: what was written is read, and nothing else; and who moves it when members fail meanwhile.
+
+import { SUPERBLOCK_BYTES, SUPERBLOCK_SLOTS } from "../../assembly/format.ts";
 import type { Disk } from "../../src/io/disk.ts";
 import { Kernel } from "../../src/kernel/kernel.ts";
+import { slotOffsets } from "../../src/volume/members.ts";
 import { decodeSuperblock, encodeSuperblock, type Superblock } from "../../src/volume/superblock.ts";
 import { SuperblockKeeper } from "../../src/volume/superblock_keeper.ts";
 import { assert, suite } from "../support/harness.ts";
+import { MemoryStorage } from "../support/memory_storage.ts";
+import { expectSound, withStore } from "./checking.ts";
+import { FaultyStorage } from "./faults.ts";
+import { makeVolume, openVolume, smallConfig } from "./fixture.ts";
 
 const test = suite("volume superblock");
 
@@ -79,6 +86,26 @@ test("a member that is dropped while its table page is written is dropped from i
   const keeper = new SuperblockKeeper({ disks, table, raid } as never, {} as never);
   await keeper.writeTable(5);
   assert.equal(dropped, [1]);
+});
+
+test("what a crash tore in the place of the next superblock is cleared before that is written", async () => {
+  const memory = new MemoryStorage();
+  const config = smallConfig();
+  await makeVolume(memory, config);
+  await (await openVolume(memory, config)).close();
+  const commit = await withStore(memory, config, async (store) => store.superblock.commit);
+  const places = slotOffsets(config.memberBytes!, (commit + 1) % SUPERBLOCK_SLOTS);
+  for (const offset of places) memory.poke("b/m", offset + 512, new Uint8Array(512).fill(9));
+  const storage = new FaultyStorage(memory);
+  const cleared = new Set<number>();
+  storage.gate = ({ path, kind, offset }) => {
+    if (path !== "b/m" || kind !== "write" || !places.includes(offset)) return;
+    if (memory.peek("b/m", offset, SUPERBLOCK_BYTES).every((byte) => byte === 0)) cleared.add(offset);
+  };
+  // An opening records what it found, in that very place.
+  await (await openVolume(storage, config)).close();
+  assert.equal([...cleared].sort(), [...places].sort());
+  await expectSound(memory, config);
 });
 
 test.run();
