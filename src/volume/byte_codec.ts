@@ -11,6 +11,11 @@ export class ByteWriter {
     this.#view = new DataView(this.#bytes.buffer);
   }
 
+  /** Bytes written so far. */
+  get length(): number {
+    return this.#at;
+  }
+
   u8(value: number): void {
     this.#view.setUint8(this.#advance(1), value);
   }

@@ -12,7 +12,13 @@ import { type Disk, readDisk } from "../io/disk.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { Findings } from "../log/findings.ts";
 import { type Assembly, dataOffsetFor, segmentCountFor, slotOffsets, tailOffset } from "./members.ts";
-import { decodeSuperblock, encodeSuperblock, type GenerationRecord, type Superblock } from "./superblock.ts";
+import {
+  decodeSuperblock,
+  encodeSuperblock,
+  type GenerationRecord,
+  type Superblock,
+  superblockEnd,
+} from "./superblock.ts";
 import { bytesEqual } from "./words.ts";
 
 interface Copy {
@@ -144,12 +150,14 @@ export class MemberCheck {
     const isBlank = (from: number) => bytes.subarray(from, from + SECTOR_BYTES).every((byte) => byte === 0);
     if (sectors.every((from) => isNew(from) || isBlank(from))) return true;
     if (this.#newest.commit <= SUPERBLOCK_SLOTS) return false;
-    // The older superblock may have been shorter: then something new stands behind its end.
+    if (this.#isMixture(bytes, bytes.length, isNew(0))) return true;
+    // The older one may have known fewer generations: then something new stands behind its end.
     const lastOld = Math.max(...sectors.filter((from) => !isNew(from)));
-    for (let end = bytes.length; end > lastOld; end--) {
-      if (this.#isMixture(bytes, end, isNew(0))) return true;
-    }
-    return false;
+    const { history } = this.#newest;
+    const ends = history.map((_, known) =>
+      superblockEnd({ ...this.#newest, history: history.slice(0, known) }),
+    );
+    return ends.some((end) => end > lastOld && this.#isMixture(bytes, end, isNew(0)));
   }
 
   /** The bytes up to that end are a superblock of this volume, but for the checksum. */

@@ -8,6 +8,7 @@ import { INNER_WORDS, LEAF_WORDS, LOGICAL, pointerWordsOf, STORED, spanOf, VVBN 
 import type { ContainerReader } from "./container_map.ts";
 import type { Image } from "./image.ts";
 import type { NodeReader } from "./node_reader.ts";
+import { unmapped } from "./refusals.ts";
 import { readU64 } from "./words.ts";
 
 export interface ImageReaderParts {
@@ -62,7 +63,7 @@ export class ImageReader {
         continue;
       }
       const pvbn = await this.#parts.containers.lookup(image.containerRoot, vvbn);
-      assert(pvbn !== 0, `block ${lba} refers to vvbn ${vvbn}, which is free`);
+      if (pvbn === 0) throw unmapped(`block ${lba}`, vvbn);
       requests.push({ lba, pvbn, out: outs[i]!, hash: leaf!, hashIndex: at + LOGICAL });
     }
     return requests;
@@ -107,7 +108,7 @@ export class ImageReader {
     const cached = this.#parts.nodes.cached(vvbn, words, at + STORED);
     if (cached) return cached;
     const pvbn = await this.#parts.containers.lookup(image.containerRoot, vvbn);
-    assert(pvbn !== 0, `the block map refers to vvbn ${vvbn}, which is free`);
+    if (pvbn === 0) throw unmapped("the block map", vvbn);
     return this.#parts.nodes.read(vvbn, pvbn, words, at + STORED);
   }
 }

@@ -23,6 +23,12 @@ export function corruptLog(name: string, tail: number, required: number): Mirror
   return new MirrorvolError("ERR_LOG_CORRUPT", message);
 }
 
+/** The maps are sound, each by itself, and contradict each other. */
+export function unmapped(what: string, vvbn: number): MirrorvolError {
+  const text = `${what} refers to vvbn ${vvbn}, under which nothing is stored`;
+  return new MirrorvolError("ERR_UNRECOVERABLE", text);
+}
+
 export function fenced(name: string, by: GenerationRecord): MirrorvolError {
   const message =
     `volume "${name}" does not serve: its mirror was promoted to generation ${by.number} ` +

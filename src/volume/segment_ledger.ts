@@ -1,6 +1,6 @@
 // A transaction's view of the segment table: its own changes over the committed entries, which stay untouched
 // until the commit exists. Abandoning a transaction is forgetting its ledger.
-import { assert } from "../kernel/errors.ts";
+import { assert, MirrorvolError } from "../kernel/errors.ts";
 import { geometryFor } from "../raid/geometry.ts";
 import type { SegmentRecord, SegmentTable } from "./segments.ts";
 
@@ -35,7 +35,10 @@ export class SegmentLedger {
   addLive(segment: number, delta: number): void {
     const record = this.get(segment);
     const live = record.live + delta;
-    assert(record.used && live >= 0, `segment ${segment} would have ${live} live blocks`);
+    if (!record.used || live < 0) {
+      const text = `segment ${segment} would have ${live} live blocks: the segment table contradicts the maps`;
+      throw new MirrorvolError("ERR_TABLE_CORRUPT", text);
+    }
     this.#changes.set(segment, { ...record, live });
   }
 

@@ -102,6 +102,17 @@ const FLAG_BOUND = 16;
 const FLAG_FENCED = 32;
 
 export function encodeSuperblock(kernel: Kernel, superblock: Superblock): Uint8Array {
+  const bytes = writeFields(superblock).finish();
+  kernel.checksum64(bytes.subarray(8), new Uint32Array(bytes.buffer, bytes.byteOffset, 2));
+  return bytes;
+}
+
+/** Where the fields of the encoded superblock end; behind that are zeros. The history is the last field. */
+export function superblockEnd(superblock: Superblock): number {
+  return writeFields(superblock).length;
+}
+
+function writeFields(superblock: Superblock): ByteWriter {
   const out = new ByteWriter(SUPERBLOCK_BYTES);
   out.u64(0n);
   out.u32(SUPERBLOCK_MAGIC);
@@ -137,9 +148,7 @@ export function encodeSuperblock(kernel: Kernel, superblock: Superblock): Uint8A
   const history = superblock.history.slice(-HISTORY_MAX);
   out.u32(history.length);
   for (const generation of history) writeGeneration(out, generation);
-  const bytes = out.finish();
-  kernel.checksum64(bytes.subarray(8), new Uint32Array(bytes.buffer, bytes.byteOffset, 2));
-  return bytes;
+  return out;
 }
 
 /** The superblock in 8 KiB read from a slot, or the reason why there is none. */

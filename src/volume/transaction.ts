@@ -2,7 +2,7 @@
 // both into the container map. Nothing that the present image refers to is written to, so abandoning it at any
 // moment costs nothing, and readers go on with the present image until the commit.
 import { CONTAINER_LEAF_FANOUT, FREE_LIST_ENTRIES, RECORD_KIND_FREE_LIST } from "../../assembly/format.ts";
-import { assert, MirrorvolError } from "../kernel/errors.ts";
+import { MirrorvolError } from "../kernel/errors.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { stripeOf } from "../raid/geometry.ts";
 import { BIRTH, fanoutOf, INNER_WORDS, LEAF_WORDS, STORED, VVBN } from "./block_map.ts";
@@ -10,6 +10,7 @@ import { type ContainerReader, ContainerSweep } from "./container_map.ts";
 import { decodeFreeNode, encodeFreeNode, type FreeEntry } from "./free_list.ts";
 import type { Image } from "./image.ts";
 import type { NodeReader } from "./node_reader.ts";
+import { unmapped } from "./refusals.ts";
 import type { RunWriter } from "./run_writer.ts";
 import type { SegmentLedger } from "./segment_ledger.ts";
 import { bytesOf, readU64, writeU64 } from "./words.ts";
@@ -214,7 +215,7 @@ export class Transaction {
     const cached = this.#options.nodes.cached(vvbn, hash, hashAt);
     if (cached) return cached;
     const pvbn = await this.lookup(vvbn);
-    assert(pvbn !== 0, `the map refers to vvbn ${vvbn}, which is free`);
+    if (pvbn === 0) throw unmapped("the block map", vvbn);
     return this.#options.nodes.read(vvbn, pvbn, hash, hashAt);
   }
 
