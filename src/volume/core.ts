@@ -51,6 +51,8 @@ export class VolumeCore {
   /** What the replication hears besides. */
   onLocallyDurable: ((sequence: number) => void) | null = null;
   onSpaceFreed: (() => void) | null = null;
+  /** Clients see nothing before what the log held when it was opened is visible: they may have seen it before. */
+  #replayedThrough = 0;
   readonly #gateWaiters = new Waiters();
   readonly #spaceWaiters = new Waiters();
   #flushWaiters: FlushWaiter[] = [];
@@ -99,10 +101,22 @@ export class VolumeCore {
     for (;;) {
       signal?.throwIfAborted();
       if (this.#failure) throw this.#failure;
-      if (this.#gate === "open") return;
-      if (this.#gate !== "waiting") throw this.#gate.refused;
+      if (typeof this.#gate === "object") throw this.#gate.refused;
+      if (this.#gate === "open" && this.#replayedThrough === 0) return;
       await this.#wait(this.#gateWaiters, signal, deadlineMs);
     }
+  }
+
+  /** The entries up to there are pending again. 0: there are none, or an image has taken their place. */
+  setReplayed(through: number): void {
+    this.#replayedThrough = through;
+    this.#noteReplayed();
+  }
+
+  #noteReplayed(): void {
+    if (this.pending.acknowledged < this.#replayedThrough) return;
+    this.#replayedThrough = 0;
+    this.#gateWaiters.wakeAll();
   }
 
   /** The volume stops: nothing is acknowledged any more. */
@@ -179,6 +193,7 @@ export class VolumeCore {
       if (!entry.isInDoubt) entry.settle(null);
     }
     const { acknowledged } = this.pending;
+    if (this.#replayedThrough > 0) this.#noteReplayed();
     this.#settleFlushes(({ sequence }) => sequence <= acknowledged, null);
     if (this.config.cpDirtyBytes !== undefined) this.onWork();
     this.#release();

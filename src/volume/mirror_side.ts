@@ -123,6 +123,7 @@ export class MirrorSide {
     const { halves, pending } = this.#core;
     halves.reset(cp + 1, sequence + 1);
     pending.reset(sequence);
+    this.#core.setReplayed(0);
     this.#core.setLocal(sequence);
   }
 

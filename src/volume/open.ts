@@ -198,6 +198,7 @@ async function replay(core: VolumeCore): Promise<void> {
   core.pending.reset(image.appliedSequence);
   if (core.log.tail.sequence > image.appliedSequence) {
     for await (const entry of core.log.entries(image.appliedSequence + 1)) await replayEntry(core, entry);
+    core.setReplayed(core.log.tail.sequence);
   }
 }
 

@@ -81,7 +81,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     rules: ["5.7"],
     promise: "while the gate is closed clients wait",
     file: "src/volume/core.ts",
-    original: 'if (this.#gate === "open") return;',
+    original: 'if (this.#gate === "open" && this.#replayedThrough === 0) return;',
     replacement: 'if (this.#gate === "open" || this.#gate === "waiting") return;',
     killers: ["volume/modes"],
   },

@@ -398,4 +398,13 @@ export const OF_COMMITS: readonly Mutant[] = [
     replacement: "const next: number[] = [];",
     killers: ["volume/superblock"],
   },
+  {
+    name: "served-before-the-log-is-visible",
+    rules: ["5.7", "A"],
+    promise: "nothing is served before what the log held when it was opened is visible",
+    file: "src/volume/core.ts",
+    original: '      if (this.#gate === "open" && this.#replayedThrough === 0) return;',
+    replacement: '      if (this.#gate === "open") return;',
+    killers: ["volume/members"],
+  },
 ];
