@@ -10,7 +10,7 @@
 // Checksums of headers and payloads are XXH3-64; the names of contents (block map, Merkle tree) XXH3-128.
 // Both find every damage that is not made on purpose; neither is cryptographic.
 
-import { begin, DIGEST_BLOCK_BYTES, feedBlocks, feedLast, highResult, lowResult } from "./digest";
+import { begin, feed, feedLast, highResult, lowResult, STRIPE_BYTES } from "./digest";
 import { RESULT_OFFSET, SECRET_OFFSET } from "./layout";
 import {
   avalanche,
@@ -93,11 +93,9 @@ export function checksum(data: usize, bytes: usize): u64 {
 }
 
 function longDigest(data: usize, bytes: usize): void {
-  const blocks = (bytes - 1) / DIGEST_BLOCK_BYTES;
   begin();
-  feedBlocks(data, blocks);
-  const fed = blocks * DIGEST_BLOCK_BYTES;
-  feedLast(data + fed, bytes - fed);
+  feed(data, (bytes - 1) / STRIPE_BYTES);
+  feedLast(data + bytes - STRIPE_BYTES);
 }
 
 /** One to three bytes and their count in one word. */

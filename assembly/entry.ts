@@ -8,7 +8,7 @@
 // `encodeEntry` copies the payload behind the header and digests it on the way, in one pass over it.
 
 import { checksum } from "./checksum";
-import { begin, copyBlocks, copyLast, DIGEST_BLOCK_BYTES, lowResult } from "./digest";
+import { begin, feedCopy, feedLastCopy, lowResult, STRIPE_BYTES } from "./digest";
 import {
   BLOCK_BYTES,
   ENTRY_BLOCK_COUNT,
@@ -86,10 +86,9 @@ function copyAndChecksum(target: usize, source: usize, bytes: usize): u64 {
     memory.copy(target, source, bytes);
     return checksum(target, bytes);
   }
-  const blocks = (bytes - 1) / DIGEST_BLOCK_BYTES;
-  const fed = blocks * DIGEST_BLOCK_BYTES;
+  const last = bytes - STRIPE_BYTES;
   begin();
-  copyBlocks(target, source, blocks);
-  copyLast(target + fed, source + fed, bytes - fed);
+  feedCopy(target, source, (bytes - 1) / STRIPE_BYTES);
+  feedLastCopy(target + last, source + last);
   return lowResult(bytes);
 }

@@ -5,11 +5,10 @@
 //   192     64     XXH3's eight accumulators, between two calls of one digest
 //   256     16     the result of a digest
 //   512     72     unit table that the host fills: k data pointers, then m parity pointers (u32)
-//   640     64     working table of `reconstruct`: data pointers with the lost ones sent to the zero page
-//   704     12     working table of `reconstruct`: where each syndrome is computed
-//   720     12     the lost data units, row for row
-//   736     12     the surviving parity rows that restore them
-//   752     9      the matrix that is eliminated, one byte an element
+//   640     64     working table of `reconstruct`: data pointers, or the walks of recover.ts
+//   704     12     working table of `reconstruct`: the units that it writes
+//   720     12     working table of `reconstruct`: the parity that it reads
+//   736     12     the factors of `solve`
 //   4096    4096   the zero page: reads as zeros for ever
 //   8192    65536  staging, for data that lies outside this memory
 //
@@ -22,9 +21,8 @@ export const RESULT_OFFSET = 256;
 export const UNITS_OFFSET = 512;
 export const WORK_UNITS_OFFSET = 640;
 export const WORK_OUTPUTS_OFFSET = 704;
-export const LOST_OFFSET = 720;
-export const ROWS_OFFSET = 736;
-export const MATRIX_OFFSET = 752;
+export const WORK_PARITY_OFFSET = 720;
+export const FACTORS_OFFSET = 736;
 export const ZERO_PAGE_OFFSET = 4096;
 export const ZERO_PAGE_BYTES = 4096;
 export const STAGING_OFFSET = 8192;

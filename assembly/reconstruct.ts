@@ -1,69 +1,128 @@
 // Lost units from the others: any combination of at most m of the k + m units.
 //
-// With l data units lost, l of the surviving parity rows are taken (the lowest). For each taken row r
+//   lost data   parity that is there   way
+//   1           P                      P stands in for the lost unit: encode P
+//   1           Q or R                 walk to the lost unit from both ends (recover.ts)
+//   2           P, and Q or R          the same, with P beside it
+//   2           Q and R                three unknowns, P is the third
+//   3           P, Q and R             three unknowns
 //
-//     syndrome_r = parity_r + sum over the living data of coefficient(r, i) d_i
-//                = sum over the lost data of coefficient(r, i) d_i
+// Lost parity is encoded again afterwards, from whole data.
 //
-// which is l equations for l unknowns. They are eliminated in place: syndrome j is computed in the buffer of
-// the j-th lost unit, and each step of Gauss on the small matrix is done to the buffers as well. No pivot is
-// ever zero, since every square part of the matrix can be inverted (parity.ts), the leading ones included.
-// At the end buffer j holds lost unit j. Lost parity is encoded again afterwards, from whole data.
+// Three unknowns: the sums over the living data are encoded into the lost units' buffers and the parity is
+// added, which leaves the syndromes
+//
+//     S_r = sum over the lost units u of coefficient(r, u) u
+//
+// with the coefficients (1, g^i, g^-i) of data unit i, and (1, 0, 0) of P, of which nothing is known to add.
+// The inverse of this matrix goes to `solve`. It exists: parity.ts.
 //
 // Lost data units read as zeros meanwhile: their pointers are sent to the zero page, and the work goes in
 // pieces of one page, which also keeps it in the first-level cache.
-//
-//     example: units 1 and 4 lost, P and Q there     S_P = d_1 + d_4      S_Q = g d_1 + g^4 d_4
-//     S_Q += g S_P;   S_Q *= 1/(g^4 + g)  -> d_4;    S_P += S_Q           -> d_1
 
-import { coefficient, inverse, times } from "./field";
+import { coefficient, inverse, power, times } from "./field";
 import { DATA_UNITS_MAX, PARITY_UNITS_MAX } from "./format";
 import {
-  LOST_OFFSET,
-  MATRIX_OFFSET,
+  FACTORS_OFFSET,
   PROMISE_LOST_COUNT,
   PROMISE_PARITY_BYTES,
   PROMISE_PARITY_SHAPE,
-  ROWS_OFFSET,
   WORK_OUTPUTS_OFFSET,
+  WORK_PARITY_OFFSET,
   WORK_UNITS_OFFSET,
   ZERO_PAGE_BYTES,
   ZERO_PAGE_OFFSET,
 } from "./layout";
-import { addProduct, addTo, scale } from "./line";
 import { encodeRows } from "./parity";
 import { promised } from "./promise";
+import { recoverOne, recoverTwo } from "./recover";
+import { solve } from "./solve";
 
 const WORK: usize = WORK_UNITS_OFFSET;
 const OUTPUTS: usize = WORK_OUTPUTS_OFFSET;
+const PARITY: usize = WORK_PARITY_OFFSET;
+const FACTORS: usize = FACTORS_OFFSET;
+/** More than any k: no unit. */
+const NONE: u32 = 31;
 
 /** `units`: k data pointers, then m parity pointers; bit i of `lostMask`: unit i is lost, and is written. */
 export function reconstruct(units: usize, k: u32, m: u32, lostMask: u32, bytes: usize): void {
   promised(k >= 1 && k <= <u32>DATA_UNITS_MAX && m <= <u32>PARITY_UNITS_MAX, PROMISE_PARITY_SHAPE);
   promised(bytes % 64 == 0, PROMISE_PARITY_BYTES);
   promised(lostMask >> (k + m) == 0 && <u32>popcnt(lostMask) <= m, PROMISE_LOST_COUNT);
-  const lost = listLost(k, lostMask);
-  if (lost > 0) {
-    listRows(k, lostMask, lost);
-    for (let from: usize = 0; from < bytes; from += ZERO_PAGE_BYTES) {
-      const to: usize = min<usize>(from + ZERO_PAGE_BYTES, bytes);
-      pointAt(units, k, lostMask, lost, from);
-      encodeRows(rowMask(lost), WORK, k, OUTPUTS, from, to);
-      addParity(units, k, lost, from, to);
-      eliminate(lost, from, to - from);
-    }
-  }
+  const lostData = lostMask & ((1 << k) - 1);
   const lostRows = lostMask >> k;
-  if (lostRows != 0) encodeLost(units, k, lostRows, bytes);
+  const rows = ((1 << m) - 1) & ~lostRows;
+  const unknowns = lostData | ((lostRows & 1) << k);
+  const count = popcnt(lostData);
+  if (count == 3 || (count == 2 && (rows & 1) == 0)) {
+    restoreThree(units, k, unknowns, bytes);
+    encodeLost(units, k, lostRows & ~1, bytes);
+    return;
+  }
+  if (count == 2) restoreTwo(units, k, lostData, rows, bytes);
+  else if (count == 1) restoreOne(units, k, ctz(lostData), rows, bytes);
+  encodeLost(units, k, lostRows, bytes);
 }
 
-/** Encodes the lost parity again; all data is there. */
+function restoreOne(units: usize, k: u32, lost: u32, rows: u32, bytes: usize): void {
+  const row = <u32>ctz(rows);
+  const out = pointer(units, lost);
+  if (row == 0) {
+    for (let unit: u32 = 0; unit < k; unit++) setPointer(WORK, unit, pointer(units, unit));
+    setPointer(WORK, lost, pointer(units, k));
+    setPointer(OUTPUTS, 0, out);
+    encodeRows(1, WORK, k, OUTPUTS, 0, bytes);
+    return;
+  }
+  for (let from: usize = 0; from < bytes; from += ZERO_PAGE_BYTES) {
+    const halved = pointWalks(units, k, row, lost, NONE, from);
+    recoverOne(WORK, halved, walksEnd(k), out, from, pieceEnd(from, bytes));
+  }
+}
+
+function restoreTwo(units: usize, k: u32, lostData: u32, rows: u32, bytes: usize): void {
+  const a = <u32>ctz(lostData);
+  const b = <u32>ctz(lostData & (lostData - 1));
+  const row = <u32>ctz(rows & ~1);
+  const c = inverse(1 ^ (row == 1 ? power(b - a) : power(15 - (b - a))));
+  const p = pointer(units, k);
+  const outA = pointer(units, a);
+  const outB = pointer(units, b);
+  for (let from: usize = 0; from < bytes; from += ZERO_PAGE_BYTES) {
+    const halved = pointWalks(units, k, row, a, b, from);
+    recoverTwo(WORK, halved, walksEnd(k), p, c, outA, outB, from, pieceEnd(from, bytes));
+  }
+}
+
+/** `unknowns`: a bit for each of the three units, P has bit k. */
+function restoreThree(units: usize, k: u32, unknowns: u32, bytes: usize): void {
+  fillFactors(k, unknowns);
+  for (let row: u32 = 0, rest = unknowns; row < 3; row++, rest &= rest - 1) {
+    setPointer(OUTPUTS, row, pointer(units, ctz(rest)));
+    setPointer(PARITY, row, pointer(units, k + row));
+  }
+  for (let from: usize = 0; from < bytes; from += ZERO_PAGE_BYTES) {
+    const to = pieceEnd(from, bytes);
+    for (let unit: u32 = 0; unit < k; unit++) setPointer(WORK, unit, orZeros(units, unit, unknowns, from));
+    setPointer(PARITY, 0, orZeros(units, k, unknowns, from));
+    encodeRows(7, WORK, k, OUTPUTS, from, to);
+    solve(OUTPUTS, PARITY, FACTORS, from, to);
+  }
+}
+
+/** Encodes lost parity again; all data is there. */
 function encodeLost(units: usize, k: u32, lostRows: u32, bytes: usize): void {
+  if (lostRows == 0) return;
   let count: u32 = 0;
   for (let row: u32 = 0; row < <u32>PARITY_UNITS_MAX; row++) {
     if ((lostRows >> row) & 1) setPointer(OUTPUTS, count++, pointer(units, k + row));
   }
   encodeRows(lostRows, units, k, OUTPUTS, 0, bytes);
+}
+
+function pieceEnd(from: usize, bytes: usize): usize {
+  return min<usize>(from + ZERO_PAGE_BYTES, bytes);
 }
 
 function pointer(table: usize, index: u32): usize {
@@ -74,90 +133,67 @@ function setPointer(table: usize, index: u32, value: usize): void {
   store<u32>(table + ((<usize>index) << 2), <u32>value);
 }
 
-function number(table: usize, index: u32): u32 {
-  return load<u32>(table + ((<usize>index) << 2));
+/** The zero page, addressed so that offset `from` falls on its start. */
+function zerosAt(from: usize): usize {
+  return <usize>ZERO_PAGE_OFFSET - from;
 }
 
-/** Lists the lost data units; returns how many. */
-function listLost(k: u32, lostMask: u32): u32 {
-  let count: u32 = 0;
-  for (let unit: u32 = 0; unit < k; unit++) {
-    if ((lostMask >> unit) & 1) setPointer(LOST_OFFSET, count++, unit);
-  }
-  return count;
+function orZeros(units: usize, unit: u32, lost: u32, from: usize): usize {
+  return (lost >> unit) & 1 ? zerosAt(from) : pointer(units, unit);
 }
 
-/** Lists the parity rows to use: the first `lost` that are there. */
-function listRows(k: u32, lostMask: u32, lost: u32): void {
-  let row: u32 = 0;
-  for (let count: u32 = 0; count < lost; row++) {
-    if (((lostMask >> (k + row)) & 1) == 0) setPointer(ROWS_OFFSET, count++, row);
-  }
+/**
+ * Fills the working table with the walks to unit a: the one that doubles, then the one that halves, whose
+ * place is returned. For Q the upper units are doubled and the lower ones halved, for R the other way round.
+ */
+function pointWalks(units: usize, k: u32, row: u32, a: u32, b: u32, from: usize): usize {
+  const upperCount = k - a;
+  const lowerCount = a + 1;
+  const halved = row == 1 ? upperCount : lowerCount;
+  const upper = row == 1 ? 0 : lowerCount;
+  const lower = row == 1 ? upperCount : 0;
+  setPointer(WORK, upper, zerosAt(from));
+  for (let i: u32 = 1; i < upperCount; i++) setPointer(WORK, upper + i, orZeros(units, k - i, 1 << b, from));
+  setPointer(WORK, lower, pointer(units, k + row));
+  for (let i: u32 = 1; i < lowerCount; i++) setPointer(WORK, lower + i, pointer(units, i - 1));
+  return WORK + ((<usize>halved) << 2);
 }
 
-/** Fills the working tables. The zero page is addressed so that offset `from` falls on its start. */
-function pointAt(units: usize, k: u32, lostMask: u32, lost: u32, from: usize): void {
-  for (let unit: u32 = 0; unit < k; unit++) {
-    const isLost = (lostMask >> unit) & 1;
-    setPointer(WORK, unit, isLost ? <usize>ZERO_PAGE_OFFSET - from : pointer(units, unit));
-  }
-  for (let j: u32 = 0; j < lost; j++) setPointer(OUTPUTS, j, pointer(units, number(LOST_OFFSET, j)));
+/** Both walks have k + 1 pointers: all units but a, and two starts. */
+function walksEnd(k: u32): usize {
+  return WORK + ((<usize>k + 1) << 2);
 }
 
-/** Bit r is set when parity row r is one of those in use. */
-function rowMask(lost: u32): u32 {
-  let mask: u32 = 0;
-  for (let j: u32 = 0; j < lost; j++) mask |= 1 << number(ROWS_OFFSET, j);
-  return mask;
-}
-
-function addParity(units: usize, k: u32, lost: u32, from: usize, to: usize): void {
-  for (let j: u32 = 0; j < lost; j++) {
-    const parity = pointer(units, k + number(ROWS_OFFSET, j));
-    addTo(pointer(OUTPUTS, j) + from, parity + from, to - from);
-  }
-}
-
-/** Gauss and Jordan, on the matrix and on the buffers alike. */
-function eliminate(lost: u32, from: usize, bytes: usize): void {
-  fillMatrix(lost);
-  for (let column: u32 = 0; column < lost; column++) {
-    const pivot = pointer(OUTPUTS, column) + from;
-    const factor = inverse(element(column, column));
-    scaleRow(column, lost, factor);
-    scale(pivot, ZERO_PAGE_OFFSET, factor, bytes);
-    for (let row: u32 = 0; row < lost; row++) {
-      const c = element(row, column);
-      if (row == column || c == 0) continue;
-      addRow(row, column, lost, c);
-      addProduct(pointer(OUTPUTS, row) + from, pivot, c, bytes);
-    }
+/** The first two rows of the inverse of the unknowns' matrix, by its minors. */
+function fillFactors(k: u32, unknowns: u32): void {
+  const a = <u32>ctz(unknowns);
+  const b = <u32>ctz(unknowns & (unknowns - 1));
+  const c = 31 - <u32>clz(unknowns);
+  let determinant: u32 = 0;
+  for (let row: u32 = 0; row < 3; row++) determinant ^= times(element(row, a, k), minor(row, b, c, k));
+  const scale = inverse(determinant);
+  for (let row: u32 = 0; row < 3; row++) {
+    const x = times(scale, minor(row, b, c, k));
+    const y = times(scale, minor(row, a, c, k));
+    setPointer(FACTORS, row, spread(x) | (spread(y) << 1));
   }
 }
 
-function fillMatrix(lost: u32): void {
-  for (let row: u32 = 0; row < lost; row++) {
-    for (let column: u32 = 0; column < lost; column++) {
-      setElement(row, column, coefficient(number(ROWS_OFFSET, row), number(LOST_OFFSET, column)));
-    }
-  }
+/** The determinant of two columns without one row. */
+function minor(without: u32, left: u32, right: u32, k: u32): u32 {
+  const upper: u32 = without == 0 ? 1 : 0;
+  const lower: u32 = without == 2 ? 1 : 2;
+  const falling = times(element(upper, left, k), element(lower, right, k));
+  return falling ^ times(element(upper, right, k), element(lower, left, k));
 }
 
-function scaleRow(row: u32, size: u32, factor: u32): void {
-  for (let column: u32 = 0; column < size; column++)
-    setElement(row, column, times(element(row, column), factor));
+/** What unit `unit` counts in parity row `row`; P itself has the number k. */
+function element(row: u32, unit: u32, k: u32): u32 {
+  if (unit == k) return row == 0 ? 1 : 0;
+  return coefficient(row, unit);
 }
 
-function addRow(row: u32, source: u32, size: u32, c: u32): void {
-  for (let column: u32 = 0; column < size; column++) {
-    setElement(row, column, element(row, column) ^ times(element(source, column), c));
-  }
-}
-
-function element(row: u32, column: u32): u32 {
-  return load<u8>(MATRIX_OFFSET + row * 3 + column);
-}
-
-function setElement(row: u32, column: u32, value: u32): void {
-  store<u8>(MATRIX_OFFSET + row * 3 + column, value);
+/** Four bits with a free place above each. */
+function spread(bits: u32): u32 {
+  return (bits & 1) | ((bits & 2) << 1) | ((bits & 4) << 2) | ((bits & 8) << 3);
 }

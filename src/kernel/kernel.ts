@@ -175,13 +175,16 @@ export class Kernel {
     return this.#wasm.checkEntryPayload(entryOffset);
   }
 
-  /** Writes m parity units over k data units; `units` are offsets, k data then m parity. */
+  /**
+   * Writes m parity units over k data units; `units` are offsets, k data then m parity. `bytes` is a multiple
+   * of 64. Units may lie anywhere, but no parity unit overlaps another unit.
+   */
   encodeParity(units: ArrayLike<number>, k: number, m: number, bytes: number): void {
     this.#setUnits(units, k + m);
     this.#wasm.encodeParity(UNITS_OFFSET, k, m, bytes);
   }
 
-  /** Writes every unit whose bit is set in `lostMask`, reading only the others. */
+  /** Writes every unit whose bit is set in `lostMask`, reading only the others; else as encodeParity. */
   reconstruct(units: ArrayLike<number>, k: number, m: number, lostMask: number, bytes: number): void {
     this.#setUnits(units, k + m);
     this.#wasm.reconstruct(UNITS_OFFSET, k, m, lostMask, bytes);

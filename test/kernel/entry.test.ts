@@ -64,6 +64,22 @@ test("equals the entry made by hand, copied or in place, for many sizes", () => 
   }
 });
 
+test("an entry may begin anywhere, and end anywhere in a stripe", () => {
+  for (const shift of [1, 8, 47]) {
+    for (let size = 4096 - 65; size <= 4096 + 1; size++) {
+      const payload = randomBytes(size, size);
+      room.fill(0xee, 0, 8192);
+      kernel.bytes.set(payload, SOURCE + 5);
+      writeHeader(kernel.view, ENTRY + shift, OTHER_KIND, size);
+      kernel.encodeEntryAt(ENTRY + shift, SOURCE + 5, size);
+      const wanted = oracleEntry(OTHER_KIND, payload);
+      const entry = kernel.bytes.subarray(ENTRY + shift, ENTRY + shift + wanted.length);
+      assert.ok(isSame(entry, wanted), `${size} bytes at ${shift}`);
+      assert.is(kernel.bytes[ENTRY + shift + entry.length], 0xee, "wrote beyond the entry");
+    }
+  }
+});
+
 test("finds every single flipped bit of the header and of a block", () => {
   const entry = encode(format.ENTRY_KIND_WRITE, randomBytes(4096, 9), SOURCE);
   for (let bit = 0; bit < entry.length * 8; bit++) {

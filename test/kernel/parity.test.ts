@@ -1,6 +1,6 @@
 import { Kernel } from "../../src/kernel/kernel.ts";
 import { assert, suite } from "../support/harness.ts";
-import { randomBytes, scalarParity } from "../support/scalar.ts";
+import { multiply, parityCoefficient, randomBytes, scalarParity } from "../support/scalar.ts";
 
 export const deadlineMs = 120_000;
 
@@ -18,9 +18,12 @@ interface Stripe {
   units: Uint8Array[];
 }
 
-/** Units one after the other, with a gap of 64 bytes that must stay as it is. */
-function makeStripe(k: number, m: number, bytes: number): Stripe {
-  const offsets = Array.from({ length: k + m }, (_, unit) => roomOffset + unit * (bytes + 64));
+/** Units one after the other, with a gap of at least 64 bytes that must stay as it is. */
+function makeStripe(k: number, m: number, bytes: number, shift = 0): Stripe {
+  const offsets = Array.from(
+    { length: k + m },
+    (_, unit) => roomOffset + unit * (bytes + 64 + shift) + shift,
+  );
   const units = offsets.map((offset) => kernel.bytes.subarray(offset, offset + bytes));
   room.fill(0xa5);
   for (let unit = 0; unit < k; unit++) units[unit]!.set(randomBytes(bytes, unit + bytes + k * 100));
@@ -63,6 +66,24 @@ function checkReconstruct(stripe: Stripe, lostMask: number): void {
   checkGaps(stripe);
 }
 
+/** Sets of `size` of the numbers below `count`. */
+function choose(count: number, size: number): number[][] {
+  if (size === 0) return [[]];
+  if (count < size) return [];
+  const withLast = choose(count - 1, size - 1).map((set) => [...set, count - 1]);
+  return [...choose(count - 1, size), ...withLast];
+}
+
+/** In a field where plus is minus, the determinant is the sum over all ways to take one of each row. */
+function determinant(rows: number[], units: number[]): number {
+  const [row, ...otherRows] = rows;
+  if (row === undefined) return 1;
+  return units.reduce((sum, unit) => {
+    const others = units.filter((other) => other !== unit);
+    return sum ^ multiply(parityCoefficient(row, unit), determinant(otherRows, others));
+  }, 0);
+}
+
 function bitCount(mask: number): number {
   let count = 0;
   for (; mask !== 0; mask &= mask - 1) count++;
@@ -76,6 +97,28 @@ test("equals the scalar definition for every k and m", () => {
     }
   }
   checkEncode(5, 3, UNIT_MAX);
+});
+
+test("every square part of the matrix can be inverted: any m lost units follow from the others", () => {
+  for (let size = 1; size <= 3; size++) {
+    for (const rows of choose(3, size)) {
+      for (const units of choose(15, size)) {
+        assert.is.not(determinant(rows, units), 0, `rows ${rows}, units ${units}`);
+      }
+    }
+  }
+});
+
+test("units at odd offsets, and outputs at other ones than sources", () => {
+  for (const shift of [1, 7, 33]) {
+    const stripe = makeStripe(6, 3, 4160, shift);
+    const data = stripe.units.slice(0, 6).map((unit) => unit.slice());
+    kernel.encodeParity(stripe.offsets, 6, 3, 4160);
+    scalarParity(data, 3).forEach((unit, row) => assert.ok(isSame(stripe.units[6 + row]!, unit)));
+    for (const mask of [0b10, 0b1_000_010, 0b11_000_010, 0b100_001, 0b11_000_100, 0b1_100_010, 0b101_010]) {
+      checkReconstruct(stripe, mask);
+    }
+  }
 });
 
 test("every combination of losses, for every k and m", () => {

@@ -197,8 +197,8 @@ export const OF_RAID: readonly Mutant[] = [
     rules: ["I", "5.12"],
     promise: "lost units come from parity that is there",
     file: "assembly/reconstruct.ts",
-    original: "if (((lostMask >> (k + row)) & 1) == 0) setPointer(ROWS_OFFSET, count++, row);",
-    replacement: "setPointer(ROWS_OFFSET, count++, row);",
+    original: "const rows = ((1 << m) - 1) & ~lostRows;",
+    replacement: "const rows = (1 << m) - 1;",
     killers: ["kernel/parity", "raid/read"],
   },
 ];

@@ -24,7 +24,7 @@ for (let exponent = 0, element = 1; exponent < 15; exponent++) {
   element = element & 8 ? ((element << 1) ^ 0x13) & 15 : element << 1;
 }
 
-function multiply(a: number, b: number): number {
+export function multiply(a: number, b: number): number {
   return a === 0 || b === 0 ? 0 : EXPONENTS[(LOGARITHMS[a]! + LOGARITHMS[b]!) % 15]!;
 }
 
@@ -52,13 +52,18 @@ function placeOf(symbol: number): { byte: number; bit: number } {
   return { byte: Math.floor(symbol / 128) * 64 + (inGroup >> 3), bit: inGroup & 7 };
 }
 
-/** P, Q and R (the first m of them) of the data units: sums with coefficients 1, g^i and g^-i. */
+/** What data unit `unit` counts in parity row `row`: 1, g^i and g^-i. */
+export function parityCoefficient(row: number, unit: number): number {
+  return EXPONENTS[([0, 1, 14][row]! * unit) % 15]!;
+}
+
+/** P, Q and R (the first m of them) of the data units. */
 export function scalarParity(data: Uint8Array[], m: number): Uint8Array[] {
   const symbols = data.map(toSymbols);
-  return [0, 1, 14].slice(0, m).map((step) => {
+  return [0, 1, 2].slice(0, m).map((row) => {
     const sum = new Uint8Array(symbols[0]!.length);
     symbols.forEach((unit, index) => {
-      const coefficient = EXPONENTS[(step * index) % 15]!;
+      const coefficient = parityCoefficient(row, index);
       for (let i = 0; i < sum.length; i++) sum[i]! ^= multiply(coefficient, unit[i]!);
     });
     return fromSymbols(sum);
