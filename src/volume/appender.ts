@@ -41,7 +41,13 @@ export class Appender {
       const position = offset + at;
       const room = this.#core.log.entryPayloadMax - (position % BLOCK_BYTES);
       const piece = data.subarray(at, at + Math.min(room, data.length - at));
-      acknowledged.push((await this.#writePiece(position, piece, request)).done);
+      try {
+        acknowledged.push((await this.#writePiece(position, piece, request)).done);
+      } catch (error) {
+        // The pieces before it are acknowledged or in doubt when the client hears of it, never merely late.
+        await Promise.allSettled(acknowledged);
+        throw error;
+      }
       at += piece.length;
     }
     await allSettledOrThrow(acknowledged);

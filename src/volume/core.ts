@@ -292,7 +292,7 @@ export class VolumeCore {
     const isMirror = this.#frontier.mirrorRequired;
     const what = this.#gate === "waiting" ? "the volume serves nobody yet" : "there is no room in the log";
     const why = isMirror ? "the mirror is awaited" : "its consistency point is awaited";
-    const late = `nothing was written within ${this.writeTimeoutMs} ms`;
+    const late = `a write was not logged within ${this.writeTimeoutMs} ms`;
     const message = `volume "${this.config.name}": ${late}: ${what}, ${why}`;
     return new MirrorvolError(isMirror ? "ERR_MIRROR_LOST" : "ERR_TIMEOUT", message);
   }

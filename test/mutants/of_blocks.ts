@@ -357,4 +357,13 @@ export const OF_BLOCKS: readonly Mutant[] = [
     replacement: "return entry;",
     killers: ["volume/modes"],
   },
+  {
+    name: "piece-of-a-failed-write-neither-acknowledged-nor-in-doubt",
+    rules: ["5.7", "3.modes"],
+    promise: "when a write in pieces fails, each of its pieces is acknowledged or in doubt",
+    file: "src/volume/appender.ts",
+    original: "        await Promise.allSettled(acknowledged);\n        throw error;",
+    replacement: "        throw error;",
+    killers: ["volume/modes"],
+  },
 ];

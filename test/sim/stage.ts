@@ -292,6 +292,7 @@ export class Stage {
 
   #failed(operation: Operation, error: unknown): void {
     if (!this.#end(operation)) return;
+    this.timeline.say(`  ${operation.what} failed: ${String(error)}`);
     // The engine may still be at what was cancelled.
     if (operation.isCancelled) this.#cancelled.push(operation);
     else this.#doubt(operation);
