@@ -15,8 +15,8 @@ class Bench {
   readonly #writes: Write[] = [];
   #nowUs = 0;
 
-  begin(id: number, isZero = false): this {
-    this.#writes[id] = this.model.begin(0, 1, id, isZero, ++this.#nowUs);
+  begin(id: number, how: { isZero?: boolean; isWeak?: boolean } = {}): this {
+    this.#writes[id] = this.model.begin(0, 1, { id, ...how }, ++this.#nowUs);
     return this;
   }
 
@@ -88,7 +88,7 @@ test("bytes that nobody wrote there are wrong", () => {
 });
 
 test("zeros after a trim, and only then", () => {
-  const bench = new Bench().begin(1).acknowledge(1).begin(2, true).acknowledge(2);
+  const bench = new Bench().begin(1).acknowledge(1).begin(2, { isZero: true }).acknowledge(2);
   assert.match(bench.sees(1)!, /it may hold 2 \(zeros\)/);
   assert.is(bench.sees(0), null);
 });
@@ -105,6 +105,15 @@ test("what the mirror had not confirmed, it may lack", () => {
   assert.is(bench.promotedSees(1), null);
   bench.model.everythingIsSafe();
   assert.match(bench.promotedSees(0)!, /it may hold 1/);
+});
+
+test("a read of what its client did not want on the mirror says nothing about the mirror", () => {
+  const weak = new Bench().begin(1, { isWeak: true }).acknowledge(1, false);
+  assert.is(weak.sees(1), null);
+  assert.is(weak.promotedSees(0), null);
+  const strong = new Bench().begin(1);
+  assert.is(strong.sees(1), null);
+  assert.match(strong.promotedSees(0)!, /it may hold 1/);
 });
 
 test("by force anything that was ever written is allowed, and what is read stays", () => {

@@ -12,8 +12,8 @@
 //
 // Beside what the source holds, the model keeps what the mirror may hold instead. A write is *safe* when it was
 // acknowledged while the mirror confirmed it; only safe writes and what was read from a pair in sync take anything
-// away there. A promotion starts a model of its own from it (`promoted`), and the source's goes on by itself: two
-// sides that both serve are two histories.
+// away there, but for reads of what its client had not wanted on the mirror. A promotion starts a model of its own
+// from it (`promoted`), and the source's goes on by itself: two sides that both serve are two histories.
 
 export const SECTOR_BYTES = 512;
 const SECTOR_WORDS = SECTOR_BYTES / 4;
@@ -23,6 +23,8 @@ export interface Write {
   readonly id: number;
   /** Zeros, as a trim leaves them. */
   readonly isZero: boolean;
+  /** Its client did not ask for the mirror: who reads it may read what a failover loses. */
+  readonly isWeak: boolean;
   readonly beganUs: number;
   endedUs: number;
 }
@@ -42,7 +44,7 @@ interface Register {
 }
 
 const NEVER = Number.POSITIVE_INFINITY;
-const FIRST: Write = { id: 0, isZero: true, beganUs: -2, endedUs: -1 };
+const FIRST: Write = { id: 0, isZero: true, isWeak: false, beganUs: -2, endedUs: -1 };
 
 export class Model {
   readonly sectors: number;
@@ -57,8 +59,13 @@ export class Model {
       registers ?? Array.from({ length: sectors }, () => ({ own: first, mirror: first, ever: [FIRST] }));
   }
 
-  begin(first: number, count: number, id: number, isZero: boolean, nowUs: number): Write {
-    const write: Write = { id, isZero, beganUs: nowUs, endedUs: NEVER };
+  begin(
+    first: number,
+    count: number,
+    what: Pick<Write, "id"> & Partial<Pick<Write, "isZero" | "isWeak">>,
+    nowUs: number,
+  ): Write {
+    const write: Write = { isZero: false, isWeak: false, ...what, beganUs: nowUs, endedUs: NEVER };
     for (let sector = first; sector < first + count; sector++) {
       const register = this.#registers[sector]!;
       const isSame = register.own === register.mirror;
@@ -137,7 +144,7 @@ export class Model {
     if (register.own.length === 1 && register.mirror === register.own) return null;
     const earliestUs = Math.min(...seen.map((write) => write.beganUs));
     const isLeft = (each: Write) => isSeen(each) || (each.endedUs >= beganUs && each.endedUs >= earliestUs);
-    this.#keep(register, isLeft, isSafe);
+    this.#keep(register, isLeft, isSafe && !seen.some(({ isWeak }) => isWeak));
     return null;
   }
 

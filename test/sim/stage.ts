@@ -95,7 +95,8 @@ export class Stage {
     const id = ++this.#ids;
     const data = new Uint8Array(count * SECTOR_BYTES);
     fill(data, first, id);
-    const write = model.begin(first, count, id, false, this.timeline.nowUs);
+    const isWeak = mode !== undefined && mode !== "sync";
+    const write = model.begin(first, count, { id, isWeak }, this.timeline.nowUs);
     const operation = this.#begin(
       "write",
       side,
@@ -111,7 +112,7 @@ export class Stage {
   clear(side: Side, first: number, count: number, how: "trim" | "zero"): void {
     const { volume, model } = side;
     if (volume === null || model === null) return;
-    const write = model.begin(first, count, ++this.#ids, true, this.timeline.nowUs);
+    const write = model.begin(first, count, { id: ++this.#ids, isZero: true }, this.timeline.nowUs);
     const operation = this.#begin("write", side, write, `${how} ${write.id} of ${count} sectors at ${first}`);
     const { signal } = operation.abort;
     const done = volume[how](first * SECTOR_BYTES, count * SECTOR_BYTES, { signal });
