@@ -3,9 +3,10 @@
 //
 //   node dist/test/run.js [PATTERN...]        deno run -A test/run.ts [PATTERN...]
 //
-// A PATTERN is a part of the file's path. What makes a file red, besides a failing test: it registers no
-// tests; fewer tests ran than were registered; something threw outside a test; a suite forgot `.run()`; the
-// process ended early, or was silent for longer than its deadline. The child tells its parent by marker
+// A PATTERN is a part of the file's path. A file that says `export const runtime = "node"` is left out elsewhere.
+// What makes a file red, besides a failing test: it registers no tests; fewer tests ran than were registered;
+// something threw outside a test; a suite forgot `.run()`; the process ended early, or was silent for longer than its
+// deadline. The child tells its parent by marker
 // lines on stdout, `\u0001{json}`; everything else it prints is shown only when the file fails.
 
 import { type ChildProcess, spawn } from "node:child_process";
@@ -68,8 +69,15 @@ function findFiles(folder: string): string[] {
   return readdirSync(folder, { recursive: true, encoding: "utf8" })
     .filter((name) => name.endsWith(ending) && !name.split(sep).includes("fixtures"))
     .map((name) => join(folder, name))
+    .filter(isForThisRuntime)
     .sort()
     .sort((a, b) => declaredDeadlineMs(b) - declaredDeadlineMs(a));
+}
+
+function isForThisRuntime(file: string): boolean {
+  const isForNode = /^export const runtime = "node"/m.test(readFileSync(file, "utf8"));
+  if (isForNode && "Deno" in globalThis) console.log(`left out: ${file.split(sep).pop()} is for Node`);
+  return !isForNode || !("Deno" in globalThis);
 }
 
 /** Files that ask for a longer deadline are the slow ones: they go first, so that none is left alone at the end. */

@@ -29,8 +29,6 @@ export interface TracedEvent {
 
 /** Why this machine cannot do it, or null. */
 export function straceObstacle(): string | null {
-  if ("Deno" in globalThis)
-    return "needs Node, whose thread pool can be of one thread: calls are counted by thread";
   if (!isInstalled("strace")) return "needs strace (Debian: strace)";
   const { status, stderr } = spawnSync("strace", ["-qq", "-o", "/dev/null", "true"], { encoding: "utf8" });
   return status === 0 ? null : `strace may not trace here: ${stderr.trim()}`;
