@@ -88,6 +88,9 @@ export class Ending {
     const [source] = pair.sides;
     const isInSync = () => source!.running?.isMirrorComplete === true && this.#stage.open.size === 0;
     await this.#until(isInSync, `${pair.name} is in sync`, this.#stage.isRecoverable);
+    const { entries } = source!.running?.relationship?.status().ledger ?? { entries: 0 };
+    if (isInSync() && entries > 0)
+      this.#stage.fail(`${pair.name} is in sync, and its ledger has ${entries} entries`);
     this.#stage.look();
   }
 
