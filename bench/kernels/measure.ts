@@ -1,0 +1,50 @@
+// Runs kernels through benny, and makes rows of them: GB/s of source data, by the median of the samples (others may
+// use the machine too). benny's own report is not used: it has no bytes.
+
+import benny from "benny";
+import type { Params, Recorder } from "../support/rows.ts";
+
+export interface Case {
+  readonly who: string;
+  readonly what: string;
+  readonly params: Params;
+  /** Source bytes of one call. */
+  readonly bytes: number;
+  readonly run: () => unknown;
+}
+
+/** Warm: the same data again and again. Memory: the next data each time, more of it than the caches hold. */
+export const PLACES = ["warm", "memory"] as const;
+export type Place = (typeof PLACES)[number];
+
+/** More than any cache of a processor that this may run on. */
+export const MEMORY_BYTES = 192 * 1024 ** 2;
+
+export async function measure(recorder: Recorder, cases: readonly Case[]): Promise<void> {
+  const options = recorder.isQuick ? { minSamples: 5, maxTime: 0.03 } : { minSamples: 12, maxTime: 0.15 };
+  for (const each of cases) {
+    const { who, what, params, bytes, run } = each;
+    warmUp(run);
+    const { median } = await sample(what, run, options);
+    recorder.add(who, { kernel: what, ...params }, "throughput", bytes / median / 1e9, "GB/s");
+  }
+}
+
+/** benny announces every suite on the console; here each is one case. */
+async function sample(what: string, run: () => unknown, options: object): Promise<{ median: number }> {
+  const { log } = console;
+  console.log = () => {};
+  try {
+    const summary = await benny.suite(what, benny.add(what, run, options));
+    return summary.results[0]!.details;
+  } finally {
+    console.log = log;
+  }
+}
+
+/** Until the optimizing compiler has seen enough, so that the first samples are no others. */
+function warmUp(run: () => unknown): void {
+  const end = performance.now() + 5;
+  do for (let i = 0; i < 16; i++) run();
+  while (performance.now() < end);
+}
