@@ -17,6 +17,8 @@ export interface Row {
 
 const KEYS = ["suite", "case", "params", "metric", "value", "unit"];
 
+export type Figure = readonly [metric: string, value: number, unit: string];
+
 /** Collects the rows of one run, and shows each as it comes. */
 export class Recorder {
   readonly rows: Row[] = [];
@@ -33,20 +35,21 @@ export class Recorder {
   }
 
   add(who: string, params: Params, metric: string, value: number, unit: string): void {
-    const row = {
-      suite: this.#suite,
-      case: who,
-      params: { ...this.#common, ...params },
-      metric,
-      value,
-      unit,
-    };
-    const fault = faultOf(row);
-    if (fault !== null) throw new Error(`${this.#suite}: ${who}: ${metric}: ${fault}`);
-    this.rows.push(row);
-    const circumstances = Object.entries(params).map(([key, setting]) => `${key}=${setting}`);
-    const what = `${who.padEnd(30)} ${circumstances.join(" ").padEnd(46)} ${metric.padEnd(16)}`;
-    this.#show(`${what} ${format(value).padStart(10)} ${unit}`);
+    this.addAll(who, params, [[metric, value, unit]]);
+  }
+
+  /** Several figures of one case, shown as one line. */
+  addAll(who: string, params: Params, figures: readonly Figure[]): void {
+    const common = { suite: this.#suite, case: who, params: { ...this.#common, ...params } };
+    for (const [metric, value, unit] of figures) {
+      const row = { ...common, metric, value, unit };
+      const fault = faultOf(row);
+      if (fault !== null) throw new Error(`${this.#suite}: ${who}: ${metric}: ${fault}`);
+      this.rows.push(row);
+    }
+    const circumstances = Object.values(params).join(", ");
+    const shown = figures.map(([metric, value, unit]) => `${metric} ${format(value)} ${unit}`);
+    this.#show(`${who.padEnd(22)} ${circumstances.padEnd(50)} ${shown.join(", ")}`);
   }
 
   /** What could not be measured here, and why. */
