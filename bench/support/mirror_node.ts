@@ -25,6 +25,10 @@ export class MirrorNode {
     this.#process = process;
   }
 
+  get pid(): number {
+    return this.#process.pid;
+  }
+
   get url(): string {
     return `ws://${this.#process.ready.listen}`;
   }

@@ -47,7 +47,6 @@ export async function floorByNbd(options: FloorOptions, exportBytes: number): Pr
     params: { by: "nbd", volume: logsName(options.logCopies) },
     target,
     cps: null,
-    canRead: true,
     settle: nothingToDo,
     close: async () => {
       await target.close();

@@ -45,7 +45,6 @@ export async function qemuMirror(folder: BenchFolder, bytes: number): Promise<Qe
     params: { by: "nbd", volume: "raw image" },
     target,
     cps: null,
-    canRead: true,
     settle: nothingToDo,
     close: async () => {
       await target.close();

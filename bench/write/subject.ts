@@ -11,8 +11,6 @@ export interface Subject {
   readonly target: Target;
   /** When consistency points ran so far; null for those that have none. */
   readonly cps: (() => readonly Interval[]) | null;
-  /** Reads mean something. */
-  readonly canRead: boolean;
   /** Until nothing of the load is left to do. */
   settle(): Promise<void>;
   close(): Promise<void>;
