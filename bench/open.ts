@@ -5,8 +5,9 @@ import { existsSync, lstatSync, readdirSync, readFileSync } from "node:fs";
 import { extname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { Volume } from "../src/index.ts";
+import { projectRoot } from "../test/support/sources.ts";
 import { sizeName } from "./kernels/sizes.ts";
-import { type BenchFolder, projectFolder, withFolder } from "./support/folders.ts";
+import { type BenchFolder, withFolder } from "./support/folders.ts";
 import { fill } from "./support/load.ts";
 import { NbdTarget } from "./support/nbd_target.ts";
 import { makeVolume } from "./support/pair.ts";
@@ -48,23 +49,20 @@ function measureImport(recorder: Recorder): void {
 
 function evaluate(code: string): string {
   const args = "Deno" in globalThis ? ["eval", code] : ["--input-type=module", "-e", code];
-  return execFileSync(process.execPath, args, { encoding: "utf8", cwd: projectFolder });
+  return execFileSync(process.execPath, args, { encoding: "utf8", cwd: projectRoot });
 }
 
 function measureSizes(recorder: Recorder): void {
-  const manifest = JSON.parse(readFileSync(join(projectFolder, "package.json"), "utf8")) as {
+  const manifest = JSON.parse(readFileSync(join(projectRoot, "package.json"), "utf8")) as {
     files: string[];
     dependencies: Record<string, string>;
   };
-  const wasm = join(projectFolder, "dist", "mirrorvol.wasm");
+  const wasm = join(projectRoot, "dist", "mirrorvol.wasm");
   if (existsSync(wasm))
     recorder.add("mirrorvol", { what: "WASM module" }, "size", sizeOf(wasm) / 1024, "KiB");
-  const own = manifest.files.reduce((sum, name) => sum + sizeOf(join(projectFolder, name)), 0);
+  const own = manifest.files.reduce((sum, name) => sum + sizeOf(join(projectRoot, name)), 0);
   const dependencies = Object.keys(manifest.dependencies);
-  const others = dependencies.reduce(
-    (sum, name) => sum + sizeOf(join(projectFolder, "node_modules", name)),
-    0,
-  );
+  const others = dependencies.reduce((sum, name) => sum + sizeOf(join(projectRoot, "node_modules", name)), 0);
   recorder.addAll("mirrorvol", { what: "installed" }, [
     ["size", (own + others) / 1e6, "MB"],
     ["own files", own / 1e6, "MB"],

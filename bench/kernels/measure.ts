@@ -21,7 +21,9 @@ export type Place = (typeof PLACES)[number];
 export const MEMORY_BYTES = 192 * 1024 ** 2;
 
 export async function measure(recorder: Recorder, cases: readonly Case[]): Promise<void> {
-  const options = recorder.isQuick ? { minSamples: 5, maxTime: 0.03 } : { minSamples: 12, maxTime: 0.15 };
+  const options = recorder.isQuick
+    ? { minSamples: 5, minTime: 0.005, maxTime: 0.03 }
+    : { minSamples: 9, minTime: 0.015, maxTime: 0.12 };
   for (const each of cases) {
     const { who, what, params, bytes, run } = each;
     warmUp(run);

@@ -3,7 +3,8 @@
 
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { projectFolder } from "../support/folders.ts";
+import { projectRoot } from "../../test/support/sources.ts";
+
 import { type Result, readResults } from "../support/results.ts";
 import { kernelViews } from "./kernel_views.ts";
 import { resultsOf } from "./select.ts";
@@ -16,8 +17,8 @@ import { writeViews } from "./write_views.ts";
 const SHOWN_IN_FULL = ["overwrite", "failover", "open", "resync", "memory", "wire", "loop"];
 
 export function report(): number {
-  const page = join(projectFolder, "docs", "PERFORMANCE.md");
-  const charts = join(projectFolder, "docs", "performance");
+  const page = join(projectRoot, "docs", "PERFORMANCE.md");
+  const charts = join(projectRoot, "docs", "performance");
   const views = viewsOf(readResults());
   writeFileSync(page, fillPlaces(readFileSync(page, "utf8"), views));
   mkdirSync(charts, { recursive: true });

@@ -1,17 +1,11 @@
-// Where things are: this project, and a folder for a benchmark's files that is gone when it ends.
+// Where results are kept, and a folder for a benchmark's files that is gone when it ends.
 
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
+import { projectRoot } from "../../test/support/sources.ts";
 
-/** From the sources as well as from dist/. */
-export const projectFolder = findProject(dirname(fileURLToPath(import.meta.url)));
-export const resultsFolder = join(projectFolder, "bench", "results");
-
-function findProject(from: string): string {
-  return existsSync(join(from, "package.json")) ? from : findProject(dirname(from));
-}
+export const resultsFolder = join(projectRoot, "bench", "results");
 
 export class BenchFolder {
   readonly path = mkdtempSync(join(tmpdir(), "mirrorvol-bench-"));

@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { cpus, release, totalmem } from "node:os";
 import { join } from "node:path";
-import { projectFolder } from "./folders.ts";
+import { projectRoot } from "../../test/support/sources.ts";
 
 export interface Machine {
   readonly runtime: string;
@@ -29,7 +29,7 @@ export function runtimeTag(): string {
 }
 
 export function machine(): Machine {
-  const { version } = JSON.parse(readFileSync(join(projectFolder, "package.json"), "utf8")) as {
+  const { version } = JSON.parse(readFileSync(join(projectRoot, "package.json"), "utf8")) as {
     version: string;
   };
   const all = cpus();

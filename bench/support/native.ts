@@ -4,7 +4,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { isInstalled, run } from "../../test/support/process_programs.ts";
-import { type BenchFolder, projectFolder } from "./folders.ts";
+import { projectRoot } from "../../test/support/sources.ts";
+import type { BenchFolder } from "./folders.ts";
 
 const ISAL_HEADERS = ["/usr/include/isa-l.h", "/usr/local/include/isa-l.h"];
 
@@ -20,7 +21,7 @@ export function isalObstacle(): string | null {
 
 /** Returns the program's path. */
 export async function compile(folder: BenchFolder, name: string, ...flags: string[]): Promise<string> {
-  const source = join(projectFolder, "bench", "native", `${name}.c`);
+  const source = join(projectRoot, "bench", "native", `${name}.c`);
   const program = folder.at(name);
   await run("gcc", "-O2", "-Wall", "-pthread", "-o", program, source, ...flags);
   return program;
