@@ -13,6 +13,7 @@ type Suite = (recorder: Recorder) => Promise<void>;
 const SUITES: Record<string, () => Promise<Suite>> = {
   kernels: async () => (await import("./kernels/suite.ts")).kernels,
   write: async () => (await import("./write/suite.ts")).write,
+  steps: async () => (await import("./steps.ts")).steps,
   overwrite: async () => (await import("./overwrite.ts")).overwrite,
   failover: async () => (await import("./failover.ts")).failover,
   open: async () => (await import("./open.ts")).open,

@@ -3,7 +3,8 @@
 //   isal SECONDS_A_CASE SIZES KS          sizes and data units as lists with commas
 //
 // One line a case on stdout: who kernel size k m place GB/s. "ISA-L" takes the best that the processor has, "ISA-L
-// SSE" its code for 128-bit vectors. The median of many batches, as for everything else that is measured here.
+// SSE" its code for 128-bit vectors. Of many short batches, what a quarter of them reach or exceed, as for the
+// other kernels.
 
 #include <isa-l.h>
 #include <stdint.h>
@@ -82,7 +83,7 @@ static void measure(const char *who, const char *kernel, Work work, Job job, int
   }
   qsort(rates, BATCHES, sizeof(double), compareDoubles);
   printf("%s\t%s\t%d\t%d\t%d\t%s\t%.3f\n", who, kernel, job.bytes, job.k, job.m, isWarm ? "warm" : "memory",
-         rates[BATCHES / 2]);
+         rates[BATCHES - 1 - BATCHES / 4]);
   fflush(stdout);
   free(table);
 }

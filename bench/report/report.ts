@@ -14,7 +14,7 @@ import { commandOf, type View } from "./view.ts";
 import { writeViews } from "./write_views.ts";
 
 /** Those whose rows are few: all of them are shown. */
-const SHOWN_IN_FULL = ["overwrite", "failover", "open", "resync", "memory", "wire", "loop"];
+const SHOWN_IN_FULL = ["steps", "overwrite", "failover", "open", "resync", "memory", "wire", "loop"];
 
 export function report(): number {
   const page = join(projectRoot, "docs", "PERFORMANCE.md");

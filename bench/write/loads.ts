@@ -22,8 +22,8 @@ export function loads(isQuick: boolean): NamedLoad[] {
       bytes,
       readShare: READ_SHARE[kind],
       spanBytes: spanBytes(isQuick),
-      seconds: isQuick ? 0.5 : 1.5,
-      warmUpSeconds: isQuick ? 0.2 : 0.3,
+      seconds: isQuick ? 0.5 : 0.8,
+      warmUpSeconds: 0.2,
     },
   });
   const few = [one("write", 4 * KIB, 1), one("write", 4 * KIB, 32), one("write", 128 * KIB, 8)];
