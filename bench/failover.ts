@@ -1,6 +1,6 @@
-// The source is lost while the mirror holds 64 MiB of entries that no consistency point has taken in: how long until a
-// client has read the first block from the mirror. Once with the mirror's node running, once with one that has to be
-// started first.
+// The source is lost while the mirror holds 64 MiB of entries that no consistency point has taken in: how
+// long until a client has read the first block from the mirror. Once with the mirror's node running, once
+// with one that has to be started first.
 
 import { NbdClient } from "../examples/support/nbd_client.ts";
 import { KIB, sizeName } from "./kernels/sizes.ts";

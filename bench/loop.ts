@@ -1,6 +1,6 @@
-// How long the engine ever keeps the event loop of its program: an HTTP server in the same process answers a client in
-// another one, while the volume is under full load. The load generator works in this loop too; what it takes is in the
-// figures.
+// How long the engine ever keeps the event loop of its program: an HTTP server in the same process answers a
+// client in another one, while the volume is under full load. The load generator works in this loop too; what
+// it takes is in the figures.
 
 import { fork } from "node:child_process";
 import { createServer, type Server } from "node:http";

@@ -1,5 +1,5 @@
-// The benchmarks: `npm run bench -- [SUITE...] [--quick] [--json FILE] [--save]`, and `npm run bench -- report`,
-// which makes the tables and charts of docs/PERFORMANCE.md from what was saved.
+// The benchmarks: `npm run bench -- [SUITE...] [--quick] [--json FILE] [--save]`, and `npm run bench --
+// report`, which makes the tables and charts of docs/PERFORMANCE.md from what was saved.
 
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";

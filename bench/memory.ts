@@ -1,5 +1,5 @@
-// Resident memory: of a node with one small volume that does nothing, and of two nodes with many mirrored volumes, each
-// of which has been written to.
+// Resident memory: of a node with one small volume that does nothing, and of two nodes with many mirrored
+// volumes, each of which has been written to.
 
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";

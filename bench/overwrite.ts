@@ -1,5 +1,6 @@
-// Random 4 KiB overwrites for longer than the log holds: what consistency points and the cleaner cost in the long run.
-// The same load on a log that is so large that none is made is what it is compared with. No mirror: 4+2, 70% full.
+// Random 4 KiB overwrites for longer than the log holds: what consistency points and the cleaner cost in the
+// long run. The same load on a log that is so large that none is made is what it is compared with. No mirror:
+// 4+2, 70% full.
 
 import { Volume } from "../src/index.ts";
 import { type BenchFolder, withFolder } from "./support/folders.ts";

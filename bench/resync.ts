@@ -1,5 +1,5 @@
-// Everything at once: a mirror that has nothing is brought up to date, and a volume is checked offline in full. Both
-// beside what reading and writing the same amount of bytes in order costs on the same file system.
+// Everything at once: a mirror that has nothing is brought up to date, and a volume is checked offline in
+// full. Both beside what reading and writing the same amount of bytes in order costs on the same file system.
 
 import { closeSync, fdatasyncSync, openSync, readSync, writeFileSync, writeSync } from "node:fs";
 import { mirrorvol } from "../examples/support/processes.ts";

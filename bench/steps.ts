@@ -1,5 +1,6 @@
-// Where the time of one 4 KiB write goes: its parts, each alone and one at a time, and then the whole of it, embedded
-// and by NBD. The parts are what the engine calls; asynchronous file calls go through the runtime's thread pool.
+// Where the time of one 4 KiB write goes: its parts, each alone and one at a time, and then the whole of it,
+// embedded and by NBD. The parts are what the engine calls; asynchronous file calls go through the runtime's
+// thread pool.
 
 import { fork } from "node:child_process";
 import fs from "node:fs";

@@ -1,5 +1,6 @@
-// Bytes for a byte: what one byte of payload costs on the wire, in the log and on the members, for random writes of one
-// size after whose last a consistency point is made. Parity and the second log copy are part of it.
+// Bytes for a byte: what one byte of payload costs on the wire, in the log and on the members, for random
+// writes of one size after whose last a consistency point is made. Parity and the second log copy are part of
+// it.
 
 import { KIB, sizeName } from "./kernels/sizes.ts";
 import { countingWorld, WriteCount } from "./support/counting_world.ts";

@@ -1,5 +1,5 @@
-// Digests, checksums and copies that others offer. Each is called as its documentation says; what a package has to
-// copy into its own memory first is part of its time.
+// Digests, checksums and copies that others offer. Each is called as its documentation says; what a package
+// has to copy into its own memory first is part of its time.
 
 import { Buffer } from "node:buffer";
 import zlib from "node:zlib";

@@ -1,6 +1,6 @@
-// Runs kernels through benny, and makes rows of them: GB/s of source data, as a quarter of the samples reach or
-// exceed (others use the machine too; what was interrupted says nothing about a kernel). benny's own report is not
-// used: it has no bytes.
+// Runs kernels through benny, and makes rows of them: GB/s of source data, as a quarter of the samples reach
+// or exceed (others use the machine too; what was interrupted says nothing about a kernel). benny's own
+// report is not used: it has no bytes.
 
 import benny from "benny";
 import type { Params, Recorder } from "../support/rows.ts";
@@ -22,8 +22,8 @@ export type Place = (typeof PLACES)[number];
 export const MEMORY_BYTES = 192 * 1024 ** 2;
 
 /**
- * Many short samples, like those of the C program: on a machine that is shared, a long one always holds a time in
- * which somebody else was running.
+ * Many short samples, like those of the C program: on a machine that is shared, a long one always holds a
+ * time in which somebody else was running.
  */
 const SAMPLES = { minTime: 0.002, minSamples: 25, maxTime: 0.1 };
 const QUICK = { minSamples: 9, maxTime: 0.05 };

@@ -1,6 +1,6 @@
-// @ronomon/reed-solomon: native code in the thread pool, so it is measured with four calls in flight, as it is meant
-// to be used. It builds itself with node-gyp when it is installed; that wants Node's headers, which may have to be
-// fetched, so it is no dependency of ours: `npm install --no-save @ronomon/reed-solomon`.
+// @ronomon/reed-solomon: native code in the thread pool, so it is measured with four calls in flight, as it
+// is meant to be used. It builds itself with node-gyp when it is installed; that wants Node's headers, which
+// may have to be fetched, so it is no dependency of ours: `npm install --no-save @ronomon/reed-solomon`.
 
 import { Buffer } from "node:buffer";
 import type { Recorder } from "../support/rows.ts";

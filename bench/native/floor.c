@@ -1,15 +1,15 @@
-// The raw floor of the write path: what is left when there is no volume, no checksum and no RAID. A write is put
-// into one entry; the entry is appended to pre-zeroed log files and synced, and forwarded over TCP to another
-// process, which appends it to its own pre-zeroed files and syncs; both at the same time. The write is done when
-// both are.
+// The raw floor of the write path: what is left when there is no volume, no checksum and no RAID. A write is
+// put into one entry; the entry is appended to pre-zeroed log files and synced, and forwarded over TCP to
+// another process, which appends it to its own pre-zeroed files and syncs; both at the same time. The write
+// is done when both are.
 //
 //   floor mirror LOG_BYTES LOG...                                  prints its port
 //   floor direct PORT DEPTH WRITE_BYTES SECONDS LOG_BYTES LOG...    prints "writes seconds", then each latency in ns
 //   floor nbd    PORT EXPORT_BYTES LOG_BYTES LOG...                 prints its own port, serves one client
 //
-// What arrives while a batch is on its way makes the next batch: nothing waits at depth 1, everything shares a sync
-// at depth. `direct` keeps DEPTH writes in flight. `nbd` takes them from an NBD client (raw handshake with
-// NBD_OPT_GO, simple replies) and reads from the first log file.
+// What arrives while a batch is on its way makes the next batch: nothing waits at depth 1, everything shares
+// a sync at depth. `direct` keeps DEPTH writes in flight. `nbd` takes them from an NBD client (raw handshake
+// with NBD_OPT_GO, simple replies) and reads from the first log file.
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>

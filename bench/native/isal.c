@@ -2,9 +2,9 @@
 //
 //   isal SECONDS_A_CASE SIZES KS          sizes and data units as lists with commas
 //
-// One line a case on stdout: who kernel size k m place GB/s. "ISA-L" takes the best that the processor has, "ISA-L
-// SSE" its code for 128-bit vectors. Of many short batches, what a quarter of them reach or exceed, as for the
-// other kernels.
+// One line a case on stdout: who kernel size k m place GB/s. "ISA-L" takes the best that the processor has,
+// "ISA-L SSE" its code for 128-bit vectors. Of many short batches, what a quarter of them reach or exceed, as
+// for the other kernels.
 
 #include <isa-l.h>
 #include <stdint.h>

@@ -1,5 +1,6 @@
-// Bar charts as SVG, drawn here: groups of horizontal bars, each with its figure at its end. Colours are chosen to be
-// told apart on white and on black, and text takes the colour of whoever shows the chart where that is possible.
+// Bar charts as SVG, drawn here: groups of horizontal bars, each with its figure at its end. Colours are
+// chosen to be told apart on white and on black, and text takes the colour of whoever shows the chart where
+// that is possible.
 
 import { format } from "../support/rows.ts";
 

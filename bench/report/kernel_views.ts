@@ -1,5 +1,5 @@
-// The kernels: one line for each, with 4 KiB units and k = 8, in every runtime and beside the peers of the same run;
-// and the whole matrix for those that want it.
+// The kernels: one line for each, with 4 KiB units and k = 8, in every runtime and beside the peers of the
+// same run; and the whole matrix for those that want it.
 
 import type { Result } from "../support/results.ts";
 import type { Params, Row } from "../support/rows.ts";

@@ -1,5 +1,5 @@
-// `npm run bench -- report`: the tables and charts of docs/PERFORMANCE.md, made anew from bench/results. What people
-// have written around the places stays.
+// `npm run bench -- report`: the tables and charts of docs/PERFORMANCE.md, made anew from bench/results. What
+// people have written around the places stays.
 
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,5 @@
-// What was to be reached and what was: computed from the results, so that nothing is claimed that was not measured.
+// What was to be reached and what was: computed from the results, so that nothing is claimed that was not
+// measured.
 
 import type { Result } from "../support/results.ts";
 import { format, type Params, type Row } from "../support/rows.ts";

@@ -1,4 +1,5 @@
-// The write path: every load beside the floor and the peer, with the ratios; consistency points; a chart of the rates.
+// The write path: every load beside the floor and the peer, with the ratios; consistency points; a chart of
+// the rates.
 
 import type { Result } from "../support/results.ts";
 import type { Params, Row } from "../support/rows.ts";

@@ -1,5 +1,5 @@
-// Milliseconds that mean the same in every process of this machine: what one of them says happened at a time can be
-// laid beside what another one measured.
+// Milliseconds that mean the same in every process of this machine: what one of them says happened at a time
+// can be laid beside what another one measured.
 
 /** performance.now() begins anew in each process; the monotonic clock behind it does not. */
 const offsetMs = Number(process.hrtime.bigint()) / 1e6 - performance.now();

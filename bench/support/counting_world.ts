@@ -1,4 +1,5 @@
-// The real world, with a count of what is written to which files: log and members are told apart by their names.
+// The real world, with a count of what is written to which files: log and members are told apart by their
+// names.
 
 import type { Disk, DiskOperation, Storage } from "../../src/io/disk.ts";
 import { nodeWorld } from "../../src/io/node_world.ts";

@@ -1,5 +1,5 @@
-// A program of its own: asks an HTTP server for something small, one request every few milliseconds, and tells its
-// parent how long each took when it is told to stop.
+// A program of its own: asks an HTTP server for something small, one request every few milliseconds, and
+// tells its parent how long each took when it is told to stop.
 //
 //   http_client_program PORT PERIOD_MS
 

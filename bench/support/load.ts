@@ -1,5 +1,5 @@
-// The load generator: a number of slots, each of which does one operation after the other, at random places of the
-// target. Offsets are whole multiples of the operation's size.
+// The load generator: a number of slots, each of which does one operation after the other, at random places
+// of the target. Offsets are whole multiples of the operation's size.
 
 import { nowMs } from "./clock.ts";
 import { Samples } from "./samples.ts";

@@ -1,5 +1,5 @@
-// The small C programs that floors and ISA-L are measured with, compiled when they are needed. Where there is no
-// compiler or library, there is an obstacle to tell instead.
+// The small C programs that floors and ISA-L are measured with, compiled when they are needed. Where there is
+// no compiler or library, there is an obstacle to tell instead.
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";

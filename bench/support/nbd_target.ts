@@ -1,6 +1,6 @@
-// A load generator's NBD client: one connection, a fixed request buffer for each slot, no promise and no copy for a
-// request, and everything that one reading of the socket sets going goes out as one write. For other uses there is
-// examples/support/nbd_client.ts.
+// A load generator's NBD client: one connection, a fixed request buffer for each slot, no promise and no copy
+// for a request, and everything that one reading of the socket sets going goes out as one write. For other
+// uses there is examples/support/nbd_client.ts.
 
 import { Buffer } from "node:buffer";
 import { connect, type Socket } from "node:net";

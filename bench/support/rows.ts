@@ -1,5 +1,5 @@
-// What every suite yields: rows. A row is one figure; peers and floors are cases of their own, so a ratio is two
-// rows of one file. Rows of different runs are not to be compared.
+// What every suite yields: rows. A row is one figure; peers and floors are cases of their own, so a ratio is
+// two rows of one file. Rows of different runs are not to be compared.
 
 export type ParamValue = string | number | boolean;
 export type Params = Readonly<Record<string, ParamValue>>;

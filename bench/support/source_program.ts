@@ -1,5 +1,5 @@
-// A program of its own: the source's side of a pair, with an NBD server, as a node would have it; in addition it tells
-// its parent when each consistency point ran, by the clock that both share.
+// A program of its own: the source's side of a pair, with an NBD server, as a node would have it; in addition
+// it tells its parent when each consistency point ran, by the clock that both share.
 //
 //   parent -> {open: options}      the volume to open
 //             {ask: "status"|"cp"} answered with {answer}

@@ -1,5 +1,5 @@
-// The same by a program that everybody knows. fio's NBD engine cannot ask for FUA: it flushes after every write. A
-// mirrorvol write needs no flush after it, so it is measured without one as well.
+// The same by a program that everybody knows. fio's NBD engine cannot ask for FUA: it flushes after every
+// write. A mirrorvol write needs no flush after it, so it is measured without one as well.
 
 import { isInstalled } from "../../test/support/process_programs.ts";
 import { Program } from "../support/programs.ts";

@@ -1,5 +1,5 @@
-// The floor: bench/native/floor.c, on the same file system, with the same number of log copies, and with the same NBD
-// hop where that is compared.
+// The floor: bench/native/floor.c, on the same file system, with the same number of log copies, and with the
+// same NBD hop where that is compared.
 
 import type { BenchFolder } from "../support/folders.ts";
 import { NbdTarget } from "../support/nbd_target.ts";

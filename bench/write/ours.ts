@@ -1,5 +1,5 @@
-// mirrorvol under load: the source in this process (embedded) or in one of its own behind NBD, the mirror always a
-// node of its own.
+// mirrorvol under load: the source in this process (embedded) or in one of its own behind NBD, the mirror
+// always a node of its own.
 
 import type { BenchFolder } from "../support/folders.ts";
 import { untilInSync } from "../support/in_sync.ts";

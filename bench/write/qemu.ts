@@ -1,5 +1,5 @@
-// The peer: qemu-storage-daemon with a blockdev-mirror job in write-blocking mode to qemu-nbd, as a replicated disk of
-// QEMU is. No RAID, no checksums, no log: each side writes the image file and syncs it.
+// The peer: qemu-storage-daemon with a blockdev-mirror job in write-blocking mode to qemu-nbd, as a
+// replicated disk of QEMU is. No RAID, no checksums, no log: each side writes the image file and syncs it.
 
 import { writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";

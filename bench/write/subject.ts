@@ -1,5 +1,5 @@
-// Who is put under load: a target, and what has to be done between loads so that nobody works while another one is
-// measured.
+// Who is put under load: a target, and what has to be done between loads so that nobody works while another
+// one is measured.
 
 import type { Target } from "../support/load.ts";
 import type { Params } from "../support/rows.ts";

@@ -1,5 +1,5 @@
-// The write path: mirrorvol, embedded and by NBD, beside the floor and QEMU's mirror. All are up at the same time, and
-// take turns load by load: what disturbs the machine for a while disturbs all of them.
+// The write path: mirrorvol, embedded and by NBD, beside the floor and QEMU's mirror. All are up at the same
+// time, and take turns load by load: what disturbs the machine for a while disturbs all of them.
 
 import { type BenchFolder, withFolder } from "../support/folders.ts";
 import { fill, type LoadResult, runLoad } from "../support/load.ts";
