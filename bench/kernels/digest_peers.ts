@@ -5,7 +5,7 @@ import { Buffer } from "node:buffer";
 import zlib from "node:zlib";
 import type { Recorder } from "../support/rows.ts";
 import type { Case } from "./measure.ts";
-import { tryImport } from "./optional.ts";
+import { tryRequire } from "./optional.ts";
 import { fillNoise, type Matrix, sizeName } from "./sizes.ts";
 
 /** The polynomial of CRC-32C, its bits in reverse. */
@@ -14,7 +14,7 @@ const CASTAGNOLI = 0x82f63b78;
 type Digest = (data: Uint8Array) => unknown;
 
 export async function digestPeers(recorder: Recorder, { sizes }: Matrix): Promise<Case[]> {
-  const digests = [...(await wasmDigests()), ...(await nativeDigests(recorder)), ...zlibDigests(recorder)];
+  const digests = [...(await wasmDigests()), ...nativeDigests(recorder), ...zlibDigests(recorder)];
   return sizes.flatMap((bytes) => {
     const data = Buffer.alloc(bytes);
     fillNoise(data);
@@ -45,14 +45,14 @@ interface NodeRsXxhash {
   xxh3: { xxh64(data: Uint8Array): bigint };
 }
 
-async function nativeDigests(recorder: Recorder): Promise<[string, string, Digest][]> {
+function nativeDigests(recorder: Recorder): [string, string, Digest][] {
   const digests: [string, string, Digest][] = [];
-  const xxhash = await tryImport<NodeRsXxhash>("@node-rs/xxhash", recorder);
+  const xxhash = tryRequire<NodeRsXxhash>("@node-rs/xxhash", recorder);
   if (xxhash !== null) {
     digests.push(["@node-rs/xxhash", "xxh3-64", (data) => xxhash.xxh3.xxh64(data)]);
     digests.push(["@node-rs/xxhash", "xxh64", (data) => xxhash.xxh64(data)]);
   }
-  const crc = await tryImport<{ crc32c: Digest; crc32: Digest }>("@node-rs/crc32", recorder);
+  const crc = tryRequire<{ crc32c: Digest; crc32: Digest }>("@node-rs/crc32", recorder);
   if (crc !== null) digests.push(["@node-rs/crc32", "crc-32c", (data) => crc.crc32c(data)]);
   return digests;
 }

@@ -1,11 +1,14 @@
-// Packages that may be missing: a native one has no build for every runtime and machine.
+// Packages that may be missing: a native one has no build for every runtime and machine. They are CommonJS, some of
+// them nothing but a binary, which only require takes.
 
+import { createRequire } from "node:module";
 import type { Recorder } from "../support/rows.ts";
 
-export async function tryImport<T>(name: string, recorder: Recorder): Promise<T | null> {
+const require = createRequire(import.meta.url);
+
+export function tryRequire<T>(name: string, recorder: Recorder): T | null {
   try {
-    const module = (await import(name)) as T & { default?: T };
-    return module.default ?? module;
+    return require(name) as T;
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? (error as Error).message.split("\n")[0];
     recorder.skip(name, `it cannot be loaded (${code})`);

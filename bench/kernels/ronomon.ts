@@ -4,7 +4,7 @@
 
 import { Buffer } from "node:buffer";
 import type { Recorder } from "../support/rows.ts";
-import { tryImport } from "./optional.ts";
+import { tryRequire } from "./optional.ts";
 import { fillNoise, PEER_DATA_UNITS as K, type Matrix, sizeName } from "./sizes.ts";
 
 const IN_FLIGHT = 4;
@@ -26,7 +26,7 @@ interface Ronomon {
 }
 
 export async function measureRonomon(recorder: Recorder, { sizes }: Matrix): Promise<void> {
-  const ronomon = await tryImport<Ronomon>("@ronomon/reed-solomon", recorder);
+  const ronomon = tryRequire<Ronomon>("@ronomon/reed-solomon", recorder);
   if (ronomon === null) return;
   for (const bytes of sizes) {
     for (const m of [1, 2, 3]) {

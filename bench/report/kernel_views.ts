@@ -61,7 +61,7 @@ export function bestOfNpm(rows: readonly Row[], params: Params | null): Row | nu
 export function kernelViews(results: readonly Result[]): View[] {
   const [first] = results;
   if (first === undefined) return [];
-  return [overview(results), matrixView(first), chartView(first)];
+  return [overview(results), packagesView(first), matrixView(first), chartView(first)];
 }
 
 function overview(results: readonly Result[]): View {
@@ -80,6 +80,24 @@ function overview(results: readonly Result[]): View {
   const native = nativeOf(rows, "memcpy", { kernel: "copy", ...block });
   const note = `Native memcpy in the same run: ${figure(native)} GB/s. ${results.map(commandOf).join(" ")}`;
   return { name: "kernels", markdown: `${markdownTable(head, body)}\n\n${note}`, charts: [] };
+}
+
+/** Parity with larger units, which suit packages that work in a thread pool or copy into their own memory. */
+function packagesView(result: Result): View {
+  const others = [
+    "@ronomon/reed-solomon",
+    "@subspace/reed-solomon-erasure",
+    "plain JavaScript",
+    "ISA-L",
+    "ISA-L SSE",
+  ];
+  const body = KERNEL_LINES.slice(0, 6).map(({ name, ours }) => {
+    const params = { ...ours, size: "64 KiB" };
+    const peers = others.map((who) => figure(nativeOf(result.rows, who, params)));
+    return [name, figure(oursOf(result.rows, params)), ...peers];
+  });
+  const table = markdownTable(["GB/s", "mirrorvol", ...others], body);
+  return { name: "kernel-packages", markdown: `${table}\n\n${commandOf(result)}`, charts: [] };
 }
 
 /** Encoding with two parity units, which most people want: every size and number of units. */
