@@ -25,13 +25,13 @@ const SHAPE: Shape = {
   parity: 1,
   logCopies: 2,
   // A quarter of it is one half: all the writes fit into that.
-  logBytes: 512 * MIB,
+  logBytes: 336 * MIB,
   cpIntervalMs: 3_600_000,
 };
 
 export async function failover(recorder: Recorder): Promise<void> {
   const logged = (recorder.isQuick ? 16 : 64) * MIB;
-  const rounds = recorder.isQuick ? 1 : 3;
+  const rounds = recorder.isQuick ? 1 : 2;
   for (const entryBytes of [4 * KIB, 64 * KIB]) {
     for (const mirror of ["running", "restarted"] as const) {
       const times: Times[] = [];

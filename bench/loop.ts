@@ -28,7 +28,7 @@ export async function loop(recorder: Recorder): Promise<void> {
 }
 
 async function measureAll(folder: BenchFolder, recorder: Recorder): Promise<void> {
-  const seconds = recorder.isQuick ? 1.5 : 8;
+  const seconds = recorder.isQuick ? 1.5 : 5;
   await measure(recorder, "nothing", {}, () => sleep(seconds * 1e3));
   const { mirror, options } = await makePair(folder, "loop", SHAPE);
   const volume = await openSource(options);

@@ -24,7 +24,7 @@ export async function overwrite(recorder: Recorder): Promise<void> {
   const { isQuick } = recorder;
   const runs: Run[] = [
     { cps: "held back", logBytes: (isQuick ? 512 : 2048) * MIB, seconds: isQuick ? 1 : 5 },
-    { cps: "as usual", logBytes: (isQuick ? 32 : 128) * MIB, seconds: isQuick ? 3 : 25 },
+    { cps: "as usual", logBytes: (isQuick ? 16 : 32) * MIB, seconds: isQuick ? 3 : 20 },
   ];
   for (const run of runs) await withFolder((folder) => measure(folder, recorder, run));
 }
@@ -34,7 +34,7 @@ async function measure(
   recorder: Recorder,
   { cps, logBytes, seconds }: Run,
 ): Promise<void> {
-  const sizeBytes = (recorder.isQuick ? 256 : 4096) * MIB;
+  const sizeBytes = (recorder.isQuick ? 256 : 1024) * MIB;
   const shape: Shape = {
     sizeBytes,
     memberCount: 6,

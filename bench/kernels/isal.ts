@@ -15,7 +15,7 @@ export async function measureIsal(recorder: Recorder, matrix: Matrix): Promise<v
 
 async function runIsal(folder: BenchFolder, recorder: Recorder, matrix: Matrix): Promise<void> {
   const program = await compile(folder, "isal", "-lisal");
-  const seconds = recorder.isQuick ? "0.03" : "0.12";
+  const seconds = recorder.isQuick ? "0.03" : "0.06";
   const args = [seconds, matrix.sizes.join(","), matrix.dataUnits.join(",")];
   const child = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
   const ended = new Promise<number | null>((resolve, reject) => {
