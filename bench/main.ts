@@ -56,6 +56,9 @@ async function main(args: readonly string[]): Promise<number> {
   return 0;
 }
 
+// So that exit handlers run: they end other programs and remove their files.
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
+
 process.exitCode = await main(process.argv.slice(2));
 // Peers may leave handles open.
 process.exit();

@@ -46,8 +46,8 @@ export class SourceProcess {
     return (await this.#ask({ ask: "status" })).answer as ServedStatus & { memoryBytes: number };
   }
 
-  async consistencyPoint(): Promise<void> {
-    await this.#ask({ ask: "cp" });
+  async consistencyPoint(): Promise<number> {
+    return (await this.#ask({ ask: "cp" })).answer as number;
   }
 
   /** No warning. */

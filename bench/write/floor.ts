@@ -1,6 +1,7 @@
 // The floor: bench/native/floor.c, on the same file system, with the same number of log copies, and with the
 // same NBD hop where that is compared.
 
+import { sleep } from "../support/clock.ts";
 import type { BenchFolder } from "../support/folders.ts";
 import { NbdTarget } from "../support/nbd_target.ts";
 import { Program } from "../support/programs.ts";
@@ -12,7 +13,8 @@ import { record } from "./record.ts";
 import type { Subject } from "./subject.ts";
 import { nothingToDo } from "./subject.ts";
 
-const LOG_BYTES = 128 * MIB;
+const LOG_BYTES = 64 * MIB;
+const CALM_MS = 300;
 
 export interface FloorOptions {
   readonly folder: BenchFolder;
@@ -61,6 +63,7 @@ export async function measureDirectFloor(
   options: FloorOptions,
   { params, load }: NamedLoad,
 ): Promise<void> {
+  await sleep(CALM_MS);
   const { mirror, port } = await startMirror(options, "direct");
   try {
     const { depth, bytes, seconds } = load;

@@ -30,10 +30,12 @@ export function loads(isQuick: boolean): NamedLoad[] {
   if (isQuick) return [...few, one("read", 4 * KIB, 1), one("read", 4 * KIB, 32)];
   return [
     ...[1, 8, 32, 128].map((depth) => one("write", 4 * KIB, depth)),
-    ...[1, 8].flatMap((depth) => [32, 128, 1024].map((size) => one("write", size * KIB, depth))),
-    ...[1, 8, 32, 128].map((depth) => one("read", 4 * KIB, depth)),
+    one("write", 32 * KIB, 8),
+    ...[1, 8].map((depth) => one("write", 128 * KIB, depth)),
+    one("write", MIB, 8),
+    ...[1, 32].map((depth) => one("read", 4 * KIB, depth)),
     one("read", 128 * KIB, 8),
-    ...[1, 32].map((depth) => one("mixed", 4 * KIB, depth)),
+    one("mixed", 4 * KIB, 32),
   ];
 }
 
@@ -43,5 +45,5 @@ export function spanBytes(isQuick: boolean): number {
 }
 
 export function rounds(isQuick: boolean): number {
-  return isQuick ? 1 : 3;
+  return isQuick ? 1 : 2;
 }

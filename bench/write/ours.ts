@@ -2,7 +2,7 @@
 // always a node of its own.
 
 import type { BenchFolder } from "../support/folders.ts";
-import { untilInSync } from "../support/in_sync.ts";
+import { untilInSync, untilMirrored } from "../support/in_sync.ts";
 import { NbdTarget } from "../support/nbd_target.ts";
 import { makePair, openSource, watchCps } from "../support/pair.ts";
 import { type Shape, shapeName, VOLUME } from "../support/shape.ts";
@@ -21,9 +21,7 @@ export async function embedded(folder: BenchFolder, name: string, shape: Shape):
     params: { by: "embedded", volume: shapeName(shape) },
     target: new VolumeTarget(volume),
     cps: () => cps,
-    settle: async () => {
-      await volume.consistencyPoint();
-    },
+    settle: async () => untilMirrored(await volume.consistencyPoint(), () => mirror.volume()),
     close: async () => {
       await volume.close();
       await mirror.stop();
@@ -46,7 +44,7 @@ export async function byNbd(
     uri: `nbd://127.0.0.1:${source.port}/${VOLUME}`,
     target,
     cps: () => source.cps,
-    settle: () => source.consistencyPoint(),
+    settle: async () => untilMirrored(await source.consistencyPoint(), () => mirror.volume()),
     close: async () => {
       await target.close();
       await source.kill();

@@ -1,6 +1,7 @@
 // The write path: mirrorvol, embedded and by NBD, beside the floor and QEMU's mirror. All are up at the same
 // time, and take turns load by load: what disturbs the machine for a while disturbs all of them.
 
+import { sleep } from "../support/clock.ts";
 import { type BenchFolder, withFolder } from "../support/folders.ts";
 import { fill, type LoadResult, runLoad } from "../support/load.ts";
 import { compile, compilerObstacle } from "../support/native.ts";
@@ -16,6 +17,8 @@ import type { Subject } from "./subject.ts";
 
 const LOG_BYTES = 128 * MIB;
 const LOG_COPIES = [1, 2];
+/** For what the file system does afterwards. */
+const CALM_MS = 100;
 
 export async function write(recorder: Recorder): Promise<void> {
   await withFolder((folder) => measureAll(folder, recorder));
@@ -78,9 +81,13 @@ async function takeTurns(
 ): Promise<void> {
   const results = subjects.map((): LoadResult[] => []);
   for (let round = 0; round < rounds(recorder.isQuick); round++) {
-    for (const [index, { target, settle }] of subjects.entries()) {
+    // There and back, so that nobody always comes after the same one.
+    const order = round % 2 === 0 ? [...subjects.keys()] : [...subjects.keys()].reverse();
+    for (const index of order) {
+      const { target, settle } = subjects[index]!;
       results[index]!.push(await runLoad(target, named.load));
       await settle();
+      await sleep(CALM_MS);
     }
   }
   for (const [index, { who, params, cps }] of subjects.entries()) {
