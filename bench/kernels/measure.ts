@@ -28,6 +28,8 @@ export const MEMORY_BYTES = 192 * 1024 ** 2;
 const SAMPLES = { minTime: 0.002, minSamples: 25, maxTime: 0.1 };
 const QUICK = { minSamples: 9, maxTime: 0.05 };
 
+const WARM_UP_MS = 40;
+
 /** Of what benny counts as one call. */
 const SAMPLE_BYTES = 512 * 1024;
 
@@ -66,9 +68,9 @@ function repeat(run: () => unknown, calls: number): () => void {
   };
 }
 
-/** Until the optimizing compiler has seen enough, so that the first samples are no others. */
+/** Until the optimizing compiler, which works beside us, is done: or the first samples would be others. */
 function warmUp(run: () => unknown): void {
-  const end = performance.now() + 5;
+  const end = performance.now() + WARM_UP_MS;
   do for (let i = 0; i < 16; i++) run();
   while (performance.now() < end);
 }
