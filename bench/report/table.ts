@@ -19,7 +19,9 @@ export function caseTable(rows: readonly Row[]): string {
   const lines = new Map<string, (number | null)[]>();
   for (const row of rows) {
     const { runtime: _, ...params } = row.params;
-    const circumstances = Object.entries(params).map(([key, value]) => `${key} ${value}`);
+    const circumstances = Object.entries(params).map(([key, value]) =>
+      key === "what" ? `${value}` : `${key} ${value}`,
+    );
     const name = [row.case, circumstances.join(", ")].join("\u0000");
     if (!lines.has(name)) lines.set(name, Array(metrics.length).fill(null));
     lines.get(name)![metrics.indexOf(`${row.metric}, ${row.unit}`)] = row.value;
