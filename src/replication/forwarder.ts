@@ -15,12 +15,12 @@
 
 import { ENTRY_KIND, ENTRY_KIND_SEAL, ENTRY_LBA } from "../../assembly/format.ts";
 import { assert } from "../kernel/errors.ts";
+import type { UnderWay } from "../volume/under_way.ts";
 import { streamEntries } from "./entry_stream.ts";
 import { Cursor } from "./fields.ts";
 import type { Link } from "./link.ts";
 import type { AppendedEntry, ReplicatedVolume } from "./port.ts";
 import type { RingHold } from "./ring_hold.ts";
-import type { UnderWay } from "./under_way.ts";
 
 /** Smaller than any ring, so that a slow mirror does not fill it. */
 export const BUFFERED_BYTES_MAX = 1024 * 1024;

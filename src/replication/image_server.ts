@@ -6,11 +6,11 @@
 //   - at most REQUESTS_MAX questions wait or are worked on; a mirror that asks for more breaks the protocol.
 
 import { HASH_BYTES } from "../../assembly/format.ts";
+import type { UnderWay } from "../volume/under_way.ts";
 import { wireFault } from "./fields.ts";
 import type { Link } from "./link.ts";
 import type { BodyOf } from "./messages.ts";
 import type { PinnedImage, ReplicatedVolume } from "./port.ts";
-import type { UnderWay } from "./under_way.ts";
 
 const REQUESTS_MAX = 16;
 

@@ -4,13 +4,13 @@ import type { Connection } from "../io/transport.ts";
 import type { World } from "../io/world.ts";
 import type { MirrorvolError } from "../kernel/errors.ts";
 import type { Kernel } from "../kernel/kernel.ts";
+import type { UnderWay } from "../volume/under_way.ts";
 import type { CpMemory } from "./cp_memory.ts";
 import type { Decision } from "./decide.ts";
 import type { BodyOf, MirrorState } from "./messages.ts";
 import type { ReplicatedVolume } from "./port.ts";
 import type { RingHold } from "./ring_hold.ts";
 import type { SourceSession } from "./source_session.ts";
-import type { UnderWay } from "./under_way.ts";
 
 export interface SourceSessionHost {
   /** It was decided. False: the session goes no further. */

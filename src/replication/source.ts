@@ -17,6 +17,7 @@ import { ENTRY_KIND, ENTRY_KIND_SEAL } from "../../assembly/format.ts";
 import type { Connection } from "../io/transport.ts";
 import { MirrorvolError } from "../kernel/errors.ts";
 import { fenced } from "../volume/refusals.ts";
+import { UnderWay } from "../volume/under_way.ts";
 import { CatchUp } from "./catch_up.ts";
 import { CpMemory } from "./cp_memory.ts";
 import type { Decision } from "./decide.ts";
@@ -32,7 +33,6 @@ import type { SourceSessionHost } from "./session_host.ts";
 import { SourceSession } from "./source_session.ts";
 import { addWire, type SourceRelationshipOptions, type SourceRelationshipStatus } from "./source_types.ts";
 import { Standing } from "./standing.ts";
-import { UnderWay } from "./under_way.ts";
 import { Watch } from "./watch.ts";
 
 export type { MirrorTarget, SourceRelationshipOptions, SourceRelationshipStatus } from "./source_types.ts";

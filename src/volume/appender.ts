@@ -17,12 +17,22 @@ export interface AppendRequest {
 /** Reads one whole block as it is visible now. */
 export type BlockReader = (lba: number, out: Uint8Array, signal?: AbortSignal) => Promise<void>;
 
+interface NewEntry {
+  readonly kind: number;
+  readonly lba: number;
+  readonly count: number;
+  readonly parts: readonly Uint8Array[] | null;
+  /** When it gives up waiting for room. */
+  readonly deadlineMs: number;
+}
+
 const TRIM_BLOCKS_PER_ENTRY = 0x7fffffff;
 
 interface Edge {
   readonly lba: number;
   readonly block: Uint8Array;
-  readonly version: number;
+  /** The content is what this entry and those before it have made of the block. */
+  readonly through: number;
 }
 
 export class Appender {
@@ -60,7 +70,9 @@ export class Appender {
     const acknowledged: Promise<void>[] = [];
     for (let lba = first; lba < end; lba += TRIM_BLOCKS_PER_ENTRY) {
       const count = Math.min(TRIM_BLOCKS_PER_ENTRY, end - lba);
-      const appended = await this.#append(ENTRY_KIND_TRIM, lba, count, null, request, () => true);
+      const deadlineMs = this.#core.world.clock.nowMs() + this.#core.writeTimeoutMs;
+      const what = { kind: ENTRY_KIND_TRIM, lba, count, parts: null, deadlineMs };
+      const appended = await this.#append(what, request, () => true);
       acknowledged.push(appended!.done);
     }
     await allSettledOrThrow(acknowledged);
@@ -83,31 +95,29 @@ export class Appender {
   ): Promise<{ done: Promise<void> }> {
     const first = Math.floor(offset / BLOCK_BYTES);
     const count = Math.ceil((offset + data.length) / BLOCK_BYTES) - first;
-    const deadlineMs = this.#deadlineMs();
+    // One for all rounds: a piece waits for room as long as it would wait for its acknowledgement.
+    const deadlineMs = this.#core.world.clock.nowMs() + this.#core.writeTimeoutMs;
     for (;;) {
       await this.#core.pass(request.signal, deadlineMs);
-      const hasRoom = await findRoom(this.#core, first, count, request.signal);
-      const edges = await this.#readEdges(offset, data.length, request.signal);
-      const isCurrent = () =>
-        hasRoom() && edges.every(({ lba, version }) => this.#versionOf(lba) === version);
+      const hasRoom = await findRoom(this.#core, first, count, deadlineMs, request.signal);
+      await this.#core.pass(request.signal, deadlineMs);
+      const edges = await this.#core.reading.add(this.#readEdges(offset, data.length, request.signal));
+      const isCurrent = () => hasRoom() && edges.every(({ lba, through }) => !this.#hasChanged(lba, through));
       const parts = edges.length === 0 ? [data] : mergeEdges(offset, data, edges);
-      const appended = await this.#append(ENTRY_KIND_WRITE, first, count, parts, request, isCurrent);
+      const what = { kind: ENTRY_KIND_WRITE, lba: first, count, parts, deadlineMs };
+      const appended = await this.#append(what, request, isCurrent);
       if (appended !== null) return appended;
     }
   }
 
   /** null: what the caller prepared is not current any more. The promise is wrapped, so that it is not awaited here. */
   async #append(
-    kind: number,
-    lba: number,
-    count: number,
-    parts: readonly Uint8Array[] | null,
+    { kind, lba, count, parts, deadlineMs }: NewEntry,
     request: AppendRequest,
     isCurrent: () => boolean,
   ): Promise<{ done: Promise<void> } | null> {
     const core = this.#core;
     const payloadBytes = parts === null ? 0 : count * BLOCK_BYTES;
-    const deadlineMs = this.#deadlineMs();
     for (;;) {
       await core.pass(request.signal, deadlineMs);
       if (!isCurrent()) return null;
@@ -135,11 +145,6 @@ export class Appender {
     }
   }
 
-  /** A write waits for room as long as it would wait for its acknowledgement. */
-  #deadlineMs(): number {
-    return this.#core.world.clock.nowMs() + this.#core.writeTimeoutMs;
-  }
-
   async #readEdges(offset: number, length: number, signal?: AbortSignal): Promise<Edge[]> {
     const end = offset + length;
     const lbas = new Set<number>();
@@ -151,12 +156,12 @@ export class Appender {
   }
 
   async #readNewest(lba: number, signal?: AbortSignal): Promise<Edge> {
-    const version = this.#versionOf(lba);
+    const through = this.#core.log.tail.sequence;
     const block = new Uint8Array(BLOCK_BYTES);
     const pending = this.#newestPending(lba);
     if (pending === null) await this.#readVisible(lba, block, signal);
     else await this.#readPending(pending, lba, block);
-    return { lba, block, version };
+    return { lba, block, through };
   }
 
   /** Null: what is visible is newer, because entries become visible in whatever order they meet their modes. */
@@ -177,14 +182,11 @@ export class Appender {
     await this.#core.log.read(entry.location + index, BLOCK_BYTES, block, verify);
   }
 
-  /**
-   * Differs whenever the block may have changed in between. In the dirty indexes that is the sequence of the newest
-   * entry; in the image any consistency point counts, because a change may have come and gone into the image since.
-   */
-  #versionOf(lba: number): number {
-    const core = this.#core;
-    const newest = this.#newestPending(lba)?.sequence ?? core.halves.sequenceOf(lba);
-    return newest > 0 ? newest : -1 - core.store.image.appliedSequence;
+  /** Has an entry behind that one changed the block, be it pending, visible, or in the image already? */
+  #hasChanged(lba: number, through: number): boolean {
+    const { pending, halves } = this.#core;
+    if ((pending.newestOf(lba)?.sequence ?? 0) > through) return true;
+    return halves.droppedThrough > through || halves.newestOf(lba) > through;
   }
 }
 

@@ -14,6 +14,7 @@ import type { VolumeConfig } from "./config.ts";
 import { Halves } from "./halves.ts";
 import { type Frontier, isContent, type PendingEntry, PendingQueue } from "./pending.ts";
 import type { Store } from "./store.ts";
+import { UnderWay } from "./under_way.ts";
 import { Waiters } from "./waiters.ts";
 
 export type Gate = "open" | "waiting" | { readonly refused: MirrorvolError };
@@ -40,6 +41,8 @@ export class VolumeCore {
   readonly store: Store;
   readonly halves = new Halves();
   readonly pending = new PendingQueue();
+  /** Reads of the disks for clients. */
+  readonly reading = new UnderWay();
   readonly emit: CoreParts["emit"];
   /** How long a client waits before it gets an error. */
   readonly writeTimeoutMs: number;
@@ -290,10 +293,11 @@ export class VolumeCore {
 
   #notAppendedError(): MirrorvolError {
     const isMirror = this.#frontier.mirrorRequired;
-    const what = this.#gate === "waiting" ? "the volume serves nobody yet" : "there is no room in the log";
-    const why = isMirror ? "the mirror is awaited" : "its consistency point is awaited";
+    const isClosed = this.#gate === "waiting" || this.#replayedThrough > 0;
+    const awaited = isMirror ? "the mirror is awaited" : "a consistency point is awaited";
+    const why = isClosed ? "the volume serves nobody yet" : `there is no room in the log, ${awaited}`;
     const late = `a write was not logged within ${this.writeTimeoutMs} ms`;
-    const message = `volume "${this.config.name}": ${late}: ${what}, ${why}`;
+    const message = `volume "${this.config.name}": ${late}: ${why}`;
     return new MirrorvolError(isMirror ? "ERR_MIRROR_LOST" : "ERR_TIMEOUT", message);
   }
 

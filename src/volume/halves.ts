@@ -34,10 +34,13 @@ export interface Found {
 export class Halves {
   /** Oldest first; the last one is active. */
   #halves: HalfIndex[] = [];
+  /** The last entry of the halves that are forgotten. */
+  droppedThrough = 0;
 
   /** Begins anew: the next entry is firstSequence and belongs to CP cp. */
   reset(cp: number, firstSequence: number): void {
     this.#halves = [newHalf(cp, firstSequence)];
+    this.droppedThrough = firstSequence - 1;
   }
 
   get active(): HalfIndex {
@@ -113,6 +116,11 @@ export class Halves {
     return newest;
   }
 
+  /** The same, also of halves that are in the image and not forgotten. */
+  newestOf(lba: number): number {
+    return this.#halves.reduce((newest, { index }) => Math.max(newest, index.sequenceOf(lba)), 0);
+  }
+
   cpData(cp: number): CpData | null {
     const half = this.#halves.find((each) => each.cp === cp && each.seal !== null);
     return half ? half.index.toCpData(cp, half.seal!, half.firstSequence) : null;
@@ -120,7 +128,9 @@ export class Halves {
 
   /** Forgets committed halves whose seal is not needed any more. */
   dropThrough(sequence: number): void {
-    this.#halves = this.#halves.filter((half) => !half.isCommitted || half.seal!.sequence > sequence);
+    const isNeeded = ({ isCommitted, seal }: HalfIndex) => !isCommitted || seal!.sequence > sequence;
+    for (const half of this.#halves) if (!isNeeded(half)) this.droppedThrough = half.seal!.sequence;
+    this.#halves = this.#halves.filter(isNeeded);
   }
 }
 

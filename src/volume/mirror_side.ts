@@ -44,6 +44,8 @@ export class MirrorSide {
     const appended = core.log.adopt(entry);
     if (appended === null) return null;
     const { sequence, location, view } = appended;
+    // A source that gets back what it had lost: clients may have seen it.
+    if (core.store.superblock.role === "source") core.setReplayed(sequence);
     const header = new DataView(view.buffer, view.byteOffset, ENTRY_HEADER_BYTES);
     const kind = header.getUint8(ENTRY_KIND);
     if (kind === ENTRY_KIND_SEAL) core.trackSeal(appended);

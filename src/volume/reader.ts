@@ -4,20 +4,12 @@ import { MirrorvolError } from "../kernel/errors.ts";
 import { verifier } from "./consistency_point.ts";
 import type { VolumeCore } from "./core.ts";
 import type { Found } from "./halves.ts";
-import { Waiters } from "./waiters.ts";
 
 export class VolumeReader {
   readonly #core: VolumeCore;
-  readonly #idle = new Waiters();
-  #underWay = 0;
 
   constructor(core: VolumeCore) {
     this.#core = core;
-  }
-
-  /** Resolves when no read looks at the disks any more. Close the gate first, or that may be never. */
-  async idle(): Promise<void> {
-    while (this.#underWay > 0) await this.#idle.wait();
   }
 
   /** Bytes [offset, offset + length), whatever their alignment. */
@@ -27,24 +19,14 @@ export class VolumeReader {
     const count = Math.ceil((offset + length) / BLOCK_BYTES) - first;
     const bytes = new Uint8Array(count * BLOCK_BYTES);
     await this.#core.pass(signal);
-    await this.#counted(() => this.#readBlocks(first, count, bytes, signal));
+    await this.#core.reading.add(this.#readBlocks(first, count, bytes, signal));
     const skip = offset - first * BLOCK_BYTES;
     return bytes.subarray(skip, skip + length);
   }
 
   /** One whole block. */
   readBlock(lba: number, out: Uint8Array, signal?: AbortSignal): Promise<void> {
-    return this.#counted(() => this.#readBlocks(lba, 1, out, signal));
-  }
-
-  async #counted(read: () => Promise<void>): Promise<void> {
-    this.#underWay += 1;
-    try {
-      await read();
-    } finally {
-      this.#underWay -= 1;
-      if (this.#underWay === 0) this.#idle.wakeAll();
-    }
+    return this.#core.reading.add(this.#readBlocks(lba, 1, out, signal));
   }
 
   async #readBlocks(first: number, count: number, bytes: Uint8Array, signal?: AbortSignal): Promise<void> {

@@ -38,19 +38,20 @@ export async function findRoom(
   core: VolumeCore,
   lba: number,
   count: number,
+  deadlineMs: number,
   signal?: AbortSignal,
 ): Promise<() => boolean> {
   const fitsLimit = () => core.store.usedBlocks() + dirtyBlocks(core) + count <= limitBlocks(core);
   if (fitsLimit()) return fitsLimit;
-  const deadlineMs = core.world.clock.nowMs() + core.writeTimeoutMs;
   for (;;) {
-    const added = await firstUnmapped(core, lba, count);
+    const added = await core.reading.add(firstUnmapped(core, lba, count));
     const isRoom = added === null ? () => mayOverwrite(core, count) : fitsLimit;
     if (isRoom()) return isRoom;
     const leftMs = deadlineMs - core.world.clock.nowMs();
     const isComing = added === null ? core.store.isPinned : isRoomForNew(core, count);
     if (!isComing || leftMs <= 0) throw full(core, added);
     await waitForRoom(core, leftMs, signal);
+    await core.pass(signal, deadlineMs);
   }
 }
 
@@ -86,7 +87,6 @@ async function waitForRoom(core: VolumeCore, timeoutMs: number, signal?: AbortSi
   } finally {
     timer?.cancel();
   }
-  await core.pass(signal);
 }
 
 async function firstUnmapped(core: VolumeCore, lba: number, count: number): Promise<number | null> {

@@ -204,7 +204,7 @@ export class Volume extends EventTarget {
     await this.#runner.stop();
     await core.store.commitLock.run(async () => {});
     // A disk that is closed under a read looks like one that has failed.
-    await this.#reader.idle();
+    await core.reading.ended();
     await core.log.close();
     core.end(new MirrorvolError("ERR_CLOSED", `volume "${this.name}" was closed before this was confirmed`));
     await core.store.close();

@@ -108,7 +108,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     rules: ["3.way"],
     promise: "a partial block is completed again when somebody changed it meanwhile",
     file: "src/volume/appender.ts",
-    original: "hasRoom() && edges.every(({ lba, version }) => this.#versionOf(lba) === version);",
+    original: "hasRoom() && edges.every(({ lba, through }) => !this.#hasChanged(lba, through));",
     replacement: "hasRoom();",
     killers: ["volume/modes", "volume/volume"],
   },
@@ -317,8 +317,8 @@ export const OF_BLOCKS: readonly Mutant[] = [
     promise:
       "a partial write is completed from the newest entry, also when that came and went into the image meanwhile",
     file: "src/volume/appender.ts",
-    original: "return newest > 0 ? newest : -1 - core.store.image.appliedSequence;",
-    replacement: "return newest;",
+    original: "return halves.droppedThrough > through || halves.newestOf(lba) > through;",
+    replacement: "return halves.sequenceOf(lba) > through;",
     killers: ["volume/volume"],
   },
   {
@@ -326,7 +326,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     rules: ["A"],
     promise: "closing waits for the reads that have begun",
     file: "src/volume/volume.ts",
-    original: "    await this.#reader.idle();\n",
+    original: "    await core.reading.ended();\n",
     replacement: "",
     killers: ["volume/volume"],
   },

@@ -457,4 +457,13 @@ export const OF_REPLICATION: readonly Mutant[] = [
     replacement: "return Math.min(applied, durableThrough, own);",
     killers: ["replication/repair", "replication/overwrite"],
   },
+  {
+    name: "adopted-entries-not-visible-before-reads",
+    rules: ["5.7"],
+    promise: "what a source gets back from its mirror is visible before anything is served",
+    file: "src/volume/mirror_side.ts",
+    original: 'if (core.store.superblock.role === "source") core.setReplayed(sequence);',
+    replacement: "",
+    killers: ["replication/alone"],
+  },
 ];

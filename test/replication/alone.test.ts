@@ -4,6 +4,9 @@ import { BLOCK_BYTES, LOG_ENTRIES_OFFSET } from "../../assembly/format.ts";
 import type { Gate, Relationship, ReplicatedVolume } from "../../src/replication/port.ts";
 import { Standing } from "../../src/replication/standing.ts";
 import { assert, suite } from "../support/harness.ts";
+import { MemoryStorage } from "../support/memory_storage.ts";
+import { copyOf, eio, FaultyStorage } from "../volume/faults.ts";
+import { content, makeVolume, makeWorld, openVolume, smallConfig } from "../volume/fixture.ts";
 import { Pair, TIMEOUT_MS } from "./pair.ts";
 
 const test = suite("alone");
@@ -77,6 +80,33 @@ test("a volume that is demoted while it is recorded that it goes on alone is not
   await standing.goAlone();
   assert.equal(gates, ["waiting"]);
   assert.not.ok(standing.isOpen);
+});
+
+test("what a source got back from its mirror is visible before anybody reads alone", async () => {
+  const memory = new MemoryStorage();
+  await makeVolume(memory);
+  let volume = await openVolume(memory);
+  await volume.write(0, content(0, 1));
+  await volume.consistencyPoint();
+  await volume.close();
+  // The source loses the next entry in a crash; its mirror has it, and a client has read it.
+  const before = await copyOf(memory);
+  volume = await openVolume(memory);
+  await volume.write(0, content(0, 2));
+  const lost: Uint8Array[] = [];
+  for await (const { bytes } of volume.log.entries(volume.durable)) lost.push(bytes.slice());
+  await volume.close();
+  const storage = new FaultyStorage(before);
+  volume = await openVolume(storage, smallConfig(), { hasMirror: true });
+  const standing = new Standing(makeWorld(storage, 3), volume);
+  for (const bytes of lost) volume.adopt(bytes);
+  await volume.log.whenDurable(volume.log.tail.sequence);
+  // The mirror is gone again, and a member fails just as that is recorded.
+  storage.judge = (call) => (call.kind === "write" && call.path === "b/m" ? eio(call) : null);
+  const read = volume.read(0, BLOCK_BYTES);
+  await standing.branch();
+  assert.equal(await read, content(0, 2));
+  await volume.close();
 });
 
 test.run();

@@ -4,7 +4,7 @@ import { Forwarder } from "../../src/replication/forwarder.ts";
 import type { Link } from "../../src/replication/link.ts";
 import type { AppendedEntry, ReplicatedVolume } from "../../src/replication/port.ts";
 import { RingHold } from "../../src/replication/ring_hold.ts";
-import { UnderWay } from "../../src/replication/under_way.ts";
+import { UnderWay } from "../../src/volume/under_way.ts";
 import { assert, suite } from "../support/harness.ts";
 import { settle } from "../support/manual_clock.ts";
 

@@ -3,7 +3,7 @@
 import { ImageServer } from "../../src/replication/image_server.ts";
 import type { Link } from "../../src/replication/link.ts";
 import type { ReplicatedVolume } from "../../src/replication/port.ts";
-import { UnderWay } from "../../src/replication/under_way.ts";
+import { UnderWay } from "../../src/volume/under_way.ts";
 import { assert, suite } from "../support/harness.ts";
 import { settle } from "../support/manual_clock.ts";
 

@@ -5,9 +5,11 @@ import type { Volume } from "../../src/volume/volume.ts";
 import { assert, suite } from "../support/harness.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 import { MemoryStorage } from "../support/memory_storage.ts";
+import { FaultyStorage } from "./faults.ts";
 import { content, makeVolume, openVolume, smallConfig } from "./fixture.ts";
 
 const test = suite("volume modes");
+const MIB = 1024 * 1024;
 
 interface Outcome {
   code: string | null;
@@ -388,6 +390,40 @@ test("closing ends every wait", async () => {
     waits.every(({ code }) => code === "ERR_CLOSED"),
     waits.map(({ code }) => code).join(),
   );
+});
+
+test("a partial write whose block has to be read again and again does not wait for ever", async () => {
+  const config = smallConfig({ memberBytes: 12 * 1024 * 1024, ringBytes: 8 * 1024 * 1024 });
+  const memory = new MemoryStorage();
+  await makeVolume(memory, config);
+  const clock = new ManualClock();
+  const storage = new FaultyStorage(memory);
+  storage.gate = ({ kind }) =>
+    kind === "sync" ? new Promise((resolve) => setImmediate(resolve)) : undefined;
+  const volume = await openVolume(storage, config, { writeTimeoutMs: 3000 }, clock);
+  let cps = 0;
+  volume.addEventListener("consistencypoint", () => {
+    cps += 1;
+    void clock.advance(100);
+  });
+  let isOver = false;
+  // Whoever writes whole blocks takes all room there is, and every CP moves the image.
+  const writers = Array.from({ length: 6 }, async (_, place) => {
+    const data = new Uint8Array(MIB);
+    for (let round = 0; !isOver; round++) {
+      data[0] = round;
+      await volume.write((place % 3) * MIB, data).catch(() => {});
+    }
+  });
+  while (cps < 5) await new Promise((resolve) => setImmediate(resolve));
+  const small = follow(volume.write(900 * 4096 + 10, new Uint8Array(100)));
+  const last = cps + 60;
+  while (small.code === null && cps < last) await new Promise((resolve) => setImmediate(resolve));
+  const { code } = small;
+  isOver = true;
+  await Promise.all(writers);
+  assert.ok(code === "" || code === "ERR_TIMEOUT", `${code} after ${cps} consistency points`);
+  await volume.close();
 });
 
 test.run();

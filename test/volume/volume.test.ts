@@ -238,4 +238,32 @@ test("a partial write does not bring back what was overwritten while it read the
   await volume.close();
 });
 
+test("closing waits for a write that still reads the edges of its range, too", async () => {
+  const config = smallConfig({ cacheBytes: 64 * 1024 });
+  const memory = new MemoryStorage();
+  await makeVolume(memory, config);
+  let volume = await openVolume(memory, config);
+  for (const lba of [100, 140]) await volume.write(lba * BLOCK_BYTES, content(lba, 1));
+  await volume.consistencyPoint();
+  await volume.close();
+  const storage = new FaultyStorage(memory);
+  volume = await openVolume(storage, config);
+  let reads = 0;
+  storage.gate = ({ path, kind }) => {
+    if (kind !== "read" || !path.endsWith("/m")) return;
+    reads += 1;
+    return new Promise((resolve) => setTimeout(resolve, 5));
+  };
+  // Blocks 100 and 140 lie in different leaves of the map: nothing of the second one is known after the first.
+  const write = volume
+    .write(100 * BLOCK_BYTES + 100, new Uint8Array(40 * BLOCK_BYTES))
+    .catch((error) => error.code);
+  while (reads === 0) await new Promise((resolve) => setImmediate(resolve));
+  const closed = volume.close();
+  assert.is(await write, "ERR_CLOSED");
+  await closed;
+  const errors = volume.status().members.map(({ readErrors }) => readErrors);
+  assert.equal(errors, [0, 0, 0, 0], "nothing was read from closed disks");
+});
+
 test.run();

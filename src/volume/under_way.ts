@@ -1,5 +1,5 @@
-// Work that reads the volume's disks for a mirror, and outlives the session that began it. Whoever closes the volume
-// next waits for its end: a disk that is closed under a read looks like one that has failed.
+// Work that reads the volume's disks and may outlive whoever wanted it: a client, a session with a mirror. Whoever
+// closes the volume waits for its end: a disk that is closed under a read looks like one that has failed.
 
 export class UnderWay {
   readonly #works = new Set<Promise<unknown>>();
