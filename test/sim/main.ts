@@ -153,6 +153,8 @@ async function playAll(settings: Settings, args: string[]): Promise<number> {
   console.log(`histories ${seed} to ${seed + runs - 1}, ${jobs} at a time`);
   const startMs = Date.now();
   const totals = emptyTotals();
+  // What is played is what was built, whatever is committed meanwhile.
+  const commit = settings.logFile === null ? "" : presentCommit();
   const path = fileURLToPath(import.meta.url);
   const passed = ["--seed", String(seed), ...withoutSeed(args)];
   const children = Array.from({ length: jobs }, (_, i) => {
@@ -170,7 +172,7 @@ async function playAll(settings: Settings, args: string[]): Promise<number> {
   const codes = await Promise.all(ends);
   const seconds = (Date.now() - startMs) / 1000;
   report(totals, seconds);
-  if (settings.logFile !== null) record(settings.logFile, settings, totals, seconds);
+  if (settings.logFile !== null) record(settings.logFile, commit, settings, totals, seconds);
   for (const failed of totals.failedSeeds.slice(0, 1)) await explain(failed);
   if (totals.failedSeeds.length > 0) return 1;
   if (codes.some((code) => code !== 0)) throw new Error("a process of the simulator ended badly");
@@ -216,9 +218,12 @@ function coverageStatus(totals: Totals): number {
   return 1;
 }
 
+function presentCommit(): string {
+  return execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" }).trim();
+}
+
 /** One line for each run: what was played, at which commit. */
-function record(file: string, { seed }: Settings, totals: Totals, seconds: number): void {
-  const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" }).trim();
+function record(file: string, commit: string, { seed }: Settings, totals: Totals, seconds: number): void {
   const day = new Date().toISOString().slice(0, 10);
   const { runs, failovers, failedSeeds } = totals;
   const failed =

@@ -87,6 +87,14 @@ test("bytes that nobody wrote there are wrong", () => {
   assert.match(bench.model.observe(read(), content(1, 3), true)!, /nobody wrote/, "another sector's");
 });
 
+test("zeros that may be older than a trim say nothing about the trim", () => {
+  const bench = new Bench().begin(1);
+  const read = bench.model.beginRead(0, 1, 10);
+  bench.acknowledge(1).begin(2, { isZero: true });
+  assert.is(bench.model.observe(read, ZEROS, true), null);
+  assert.is(bench.sees(1), null);
+});
+
 test("zeros after a trim, and only then", () => {
   const bench = new Bench().begin(1).acknowledge(1).begin(2, { isZero: true }).acknowledge(2);
   assert.match(bench.sees(1)!, /it may hold 2 \(zeros\)/);

@@ -135,9 +135,9 @@ export class Model {
     if (id === null) return `sector ${sector} holds what nobody wrote there: ${preview(bytes)}`;
     const isSeen = (write: Write) => (id === 0 ? write.isZero : write.id === id);
     const seen = register.own.filter(isSeen);
+    // It was overwritten while it was read: perhaps what was seen is gone, and says nothing about what is left.
+    if (before[index]!.some((write) => isSeen(write) && !register.own.includes(write))) return null;
     if (seen.length === 0) {
-      // It was overwritten while it was read.
-      if (before[index]!.some(isSeen)) return null;
       const may = register.own.map((write) => `${write.id}${write.isZero ? " (zeros)" : ""}`);
       return `sector ${sector} holds write ${id}; it may hold ${may.join(", ")}`;
     }

@@ -152,6 +152,7 @@ function crashBoth(stage: Stage, plan: Choices): void {
 export function crashMachine(stage: Stage, plan: Choices, machine: Machine): void {
   const { life } = machine;
   if (life === null) return;
+  stage.timeline.say(`  ${machine.name} crashes`);
   stage.sightings.crash(machine);
   machine.crash(crashPolicy(stage, plan, machine), plan.chance(70));
   stage.lifeEnded(life);
