@@ -224,7 +224,7 @@ export class SourceSession {
     const local = {
       ...describeSide(this.#volume),
       hasServed: this.#options.hasServed(),
-      chainAtTheirTail: await this.#volume.log.chainAt(remote.tail.sequence),
+      chainAtTheirTail: await this.#options.underWay.add(this.#volume.log.chainAt(remote.tail.sequence)),
     };
     const decision = decide(local, remote, this.#chains);
     if (decision.kind === "ask") return this.#link.send("chainRequest", { sequence: decision.sequence });
