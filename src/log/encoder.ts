@@ -24,6 +24,9 @@ export interface EntryContent {
   readonly payloadBytes: number;
 }
 
+/** The field has four bytes. */
+const LAG_MAX = 0xffffffff;
+
 export class EntryEncoder {
   readonly #kernel: Kernel;
   /** Kept from entry to entry, so that encoding leaves no garbage; `previous` is the chain at the tail. */
@@ -81,7 +84,7 @@ export class EntryEncoder {
     const fields = this.#fields;
     fields.sequence = this.#sequence + 1;
     fields.durableThrough = durableThrough;
-    fields.mirrorLag = mirrorLag;
+    fields.mirrorLag = Math.min(mirrorLag, LAG_MAX);
     fields.kind = content.kind;
     fields.lba = content.lba;
     fields.blockCount = content.blockCount;

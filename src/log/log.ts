@@ -201,7 +201,8 @@ export class Log {
     const at = this.#ringView.byteOffset + place.ringOffset;
     const content = { kind, lba, blockCount, payload, payloadBytes };
     const { durable } = this.#writer;
-    this.#encoder.encode(at, content, durable, Math.max(0, durable - this.mirrorDurable));
+    const lag = Math.max(0, durable - this.mirrorDurable);
+    this.#encoder.encode(at, content, durable, lag);
     return this.#accept(place, kind, payloadBytes, true);
   }
 

@@ -173,7 +173,8 @@ export class VolumeCore {
   setRemote(remote: { required: boolean; received: number; durable: number }): void {
     const { required: mirrorRequired, received: mirrorReceived, durable: mirrorDurable } = remote;
     this.#frontier = { ...this.#frontier, mirrorRequired, mirrorReceived, mirrorDurable };
-    this.log.mirrorDurable = mirrorRequired ? mirrorDurable : Number.POSITIVE_INFINITY;
+    // Also when nobody waits for it: what is written alone is forwarded later, and must not claim to be there already.
+    this.log.mirrorDurable = mirrorDurable;
     this.acknowledge();
   }
 

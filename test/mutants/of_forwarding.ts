@@ -292,4 +292,14 @@ export const OF_FORWARDING: readonly Mutant[] = [
     replacement: "return streamEntries({ link: this.#link, log, from, through, onSent, isStopped });",
     killers: ["replication/forwarder"],
   },
+  {
+    name: "entries-written-alone-claim-to-be-on-the-mirror",
+    rules: ["5.4"],
+    promise:
+      "an entry never says that the mirror has what it has not confirmed, also when nobody waits for it",
+    file: "src/volume/core.ts",
+    original: "this.log.mirrorDurable = mirrorDurable;",
+    replacement: "this.log.mirrorDurable = mirrorRequired ? mirrorDurable : Number.POSITIVE_INFINITY;",
+    killers: ["volume/modes"],
+  },
 ];

@@ -152,9 +152,8 @@ export const OF_LOG: readonly Mutant[] = [
     rules: ["5.4"],
     promise: "durableThrough names what was synced when the entry was encoded, and no more",
     file: "src/log/log.ts",
-    original: "this.#encoder.encode(at, content, durable, Math.max(0, durable - this.mirrorDurable));",
-    replacement:
-      "this.#encoder.encode(at, content, this.#encoder.sequence, Math.max(0, durable - this.mirrorDurable));",
+    original: "this.#encoder.encode(at, content, durable, lag);",
+    replacement: "this.#encoder.encode(at, content, this.#encoder.sequence, lag);",
     killers: ["log/recovery", "log/crash"],
   },
   {

@@ -1,5 +1,5 @@
 // What acknowledged means: modes, deadlines, doubt, barriers, the gate; on a volume whose mirror is this test.
-import { BLOCK_BYTES } from "../../assembly/format.ts";
+import { BLOCK_BYTES, ENTRY_DURABLE_THROUGH, ENTRY_MIRROR_LAG } from "../../assembly/format.ts";
 import { MirrorvolError } from "../../src/kernel/errors.ts";
 import type { Volume } from "../../src/volume/volume.ts";
 import { assert, suite } from "../support/harness.ts";
@@ -70,6 +70,22 @@ test("sync, semi-sync and async writes are acknowledged when they have met their
   assert.is(sync.code, "");
   assert.is(volume.acknowledged, 3);
   assert.equal(await volume.read(0, 4096), content(0, 1));
+  await volume.close();
+});
+
+test("what is written while nobody waits for the mirror does not claim to be there", async () => {
+  const { volume } = await mirrored();
+  volume.setGate("open");
+  volume.setRemote({ required: false, received: 1, durable: 1 });
+  const lags: number[] = [];
+  volume.onAppended = ({ view }) => {
+    const header = new DataView(view.buffer, view.byteOffset, view.byteLength);
+    lags.push(
+      Number(header.getBigUint64(ENTRY_DURABLE_THROUGH, true)) - header.getUint32(ENTRY_MIRROR_LAG, true),
+    );
+  };
+  for (let lba = 0; lba < 4; lba++) await volume.write(lba * 4096, content(lba, 1));
+  assert.equal(lags, [0, 1, 1, 1]);
   await volume.close();
 });
 
