@@ -70,8 +70,7 @@ export class Appender {
     const acknowledged: Promise<void>[] = [];
     for (let lba = first; lba < end; lba += TRIM_BLOCKS_PER_ENTRY) {
       const count = Math.min(TRIM_BLOCKS_PER_ENTRY, end - lba);
-      const deadlineMs = this.#core.world.clock.nowMs() + this.#core.writeTimeoutMs;
-      const what = { kind: ENTRY_KIND_TRIM, lba, count, parts: null, deadlineMs };
+      const what = { kind: ENTRY_KIND_TRIM, lba, count, parts: null, deadlineMs: this.#core.newDeadlineMs() };
       const appended = await this.#append(what, request, () => true);
       acknowledged.push(appended!.done);
     }
@@ -96,12 +95,12 @@ export class Appender {
     const first = Math.floor(offset / BLOCK_BYTES);
     const count = Math.ceil((offset + data.length) / BLOCK_BYTES) - first;
     // One for all rounds: a piece waits for room as long as it would wait for its acknowledgement.
-    const deadlineMs = this.#core.world.clock.nowMs() + this.#core.writeTimeoutMs;
+    const deadlineMs = this.#core.newDeadlineMs();
+    const partial = partialBlocks(offset, data.length);
     for (;;) {
       await this.#core.pass(request.signal, deadlineMs);
       const hasRoom = await findRoom(this.#core, first, count, deadlineMs, request.signal);
-      await this.#core.pass(request.signal, deadlineMs);
-      const edges = await this.#core.reading.add(this.#readEdges(offset, data.length, request.signal));
+      const edges = partial.length === 0 ? [] : await this.#prepareEdges(partial, deadlineMs, request.signal);
       const isCurrent = () => hasRoom() && edges.every(({ lba, through }) => !this.#hasChanged(lba, through));
       const parts = edges.length === 0 ? [data] : mergeEdges(offset, data, edges);
       const what = { kind: ENTRY_KIND_WRITE, lba: first, count, parts, deadlineMs };
@@ -145,11 +144,13 @@ export class Appender {
     }
   }
 
-  async #readEdges(offset: number, length: number, signal?: AbortSignal): Promise<Edge[]> {
-    const end = offset + length;
-    const lbas = new Set<number>();
-    if (offset % BLOCK_BYTES !== 0) lbas.add(Math.floor(offset / BLOCK_BYTES));
-    if (end % BLOCK_BYTES !== 0) lbas.add(Math.floor(end / BLOCK_BYTES));
+  async #prepareEdges(lbas: readonly number[], deadlineMs: number, signal?: AbortSignal): Promise<Edge[]> {
+    // It may have waited for room, and the volume may have been closed meanwhile.
+    await this.#core.pass(signal, deadlineMs);
+    return this.#core.reading.add(this.#readEdges(lbas, signal));
+  }
+
+  async #readEdges(lbas: readonly number[], signal?: AbortSignal): Promise<Edge[]> {
     const edges: Edge[] = [];
     for (const lba of lbas) edges.push(await this.#readNewest(lba, signal));
     return edges;
@@ -199,6 +200,15 @@ export function hashesOf(core: VolumeCore, payload: Uint8Array, count: number): 
       hashes.fill(0, i * 4, i * 4 + 4);
   }
   return hashes;
+}
+
+/** The blocks at the ends of the range that it covers in part: at most two. */
+function partialBlocks(offset: number, length: number): number[] {
+  const end = offset + length;
+  const lbas = new Set<number>();
+  if (offset % BLOCK_BYTES !== 0) lbas.add(Math.floor(offset / BLOCK_BYTES));
+  if (end % BLOCK_BYTES !== 0) lbas.add(Math.floor(end / BLOCK_BYTES));
+  return [...lbas];
 }
 
 /** The blocks that hold the data, with its own bytes over those of the edges. */

@@ -216,12 +216,17 @@ export class VolumeCore {
     this.acknowledge();
   }
 
+  /** Of who begins to wait now. */
+  newDeadlineMs(): number {
+    return this.world.clock.nowMs() + this.writeTimeoutMs;
+  }
+
   /** Resolves when everything appended so far is acknowledged; waits as long as a write would. */
   async barrier(signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
     const { sequence } = this.log.tail;
     if (this.pending.acknowledged >= sequence) return;
-    const deadlineMs = this.writeTimeoutMs + this.world.clock.nowMs();
+    const deadlineMs = this.newDeadlineMs();
     return new Promise((resolve, reject) => {
       const settle = settleOnce(resolve, reject, signal, () =>
         this.#settleFlushes((each) => each === waiter),
@@ -245,7 +250,7 @@ export class VolumeCore {
     entry: Omit<PendingEntry, "settle" | "isInDoubt" | "deadlineMs">,
     signal?: AbortSignal,
   ): Promise<void> {
-    const deadlineMs = this.writeTimeoutMs + this.world.clock.nowMs();
+    const deadlineMs = this.newDeadlineMs();
     return new Promise((resolve, reject) => {
       const settle = settleOnce(resolve, reject, signal, () => {
         tracked.isInDoubt = true;

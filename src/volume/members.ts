@@ -16,6 +16,9 @@ import { segmentPageCount } from "./segments.ts";
 import { decodeSuperblock, encodeSuperblock, type Superblock } from "./superblock.ts";
 import { bytesEqual, toHex } from "./words.ts";
 
+/** Why there is no superblock where nothing was ever written. */
+const BLANK = "blank: no superblock";
+
 /** What a disk says of itself. */
 export interface Candidate {
   readonly disk: Disk;
@@ -75,8 +78,6 @@ export async function readCandidate(kernel: Kernel, disk: Disk): Promise<Candida
     await consider(offset);
   return { disk, superblock: newest ?? [...new Set(reasons)].join(", "), torn };
 }
-
-const BLANK = "blank: no superblock";
 
 async function readSuperblock(kernel: Kernel, disk: Disk, offset: number): Promise<Superblock | string> {
   const bytes = new Uint8Array(SUPERBLOCK_BYTES);

@@ -112,26 +112,27 @@ function memberLost(parts: OpenParts, core: VolumeCore | null, slot: number, err
 
 /**
  * A crash may have left the newest superblock on some members only. It goes to all before the next one moves, or
- * a second crash could leave a member with none. What a crash tore in the place of the next one is cleared: torn a
- * second time nobody could tell it from damage.
+ * a second crash could leave a member with none.
  */
 async function completeSuperblocks(store: Store, candidates: readonly Candidate[]): Promise<void> {
-  const { memberBytes, commit } = store.superblock;
   for (const [slot, error] of await writeSuperblocks(store.kernel, store.disks, store.superblock)) {
     store.raid.dropMember(slot, error);
   }
-  const next = slotOffsets(memberBytes, (commit + 1) % SUPERBLOCK_SLOTS);
-  for (const [slot, disk] of [...store.disks].entries()) {
-    const torn = candidates
-      .find((each) => each.disk === disk)
-      ?.torn.filter((offset) => next.includes(offset));
-    if (disk === null || torn === undefined || torn.length === 0) continue;
-    const buffer = new Uint8Array(SUPERBLOCK_BYTES);
-    const results = await disk.submit(torn.map((offset) => ({ kind: "write", offset, buffer })));
-    const error = results.find((result) => result !== null);
-    if (error) store.raid.dropMember(slot, error);
-  }
+  for (const candidate of candidates) await clearTorn(store, candidate);
   await store.raid.sync();
+}
+
+/** What a crash tore in the place of the next superblock: torn a second time nobody could tell it from damage. */
+async function clearTorn(store: Store, { disk, torn }: Candidate): Promise<void> {
+  const { memberBytes, commit } = store.superblock;
+  const next = slotOffsets(memberBytes, (commit + 1) % SUPERBLOCK_SLOTS);
+  const offsets = torn.filter((offset) => next.includes(offset));
+  const slot = store.disks.indexOf(disk);
+  if (slot < 0 || offsets.length === 0) return;
+  const buffer = new Uint8Array(SUPERBLOCK_BYTES);
+  const results = await disk.submit(offsets.map((offset) => ({ kind: "write", offset, buffer })));
+  const error = results.find((result) => result !== null);
+  if (error) store.raid.dropMember(slot, error);
 }
 
 /** Returns what records the lost copies and members, to be called once it is known that the members may go on. */
