@@ -30,6 +30,7 @@ export class CpRunner {
   #timer: Timer | null = null;
   #running: Promise<void> | null = null;
   #isEnabled = false;
+  #isStopped = false;
   #isWanted = false;
 
   constructor(core: VolumeCore) {
@@ -39,6 +40,7 @@ export class CpRunner {
 
   /** A mirror makes its CPs when the source says so, not by itself. */
   enable(isEnabled: boolean): void {
+    if (this.#isStopped) return;
     this.#isEnabled = isEnabled;
     if (isEnabled) this.kick();
     else this.#stopTimer();
@@ -78,10 +80,10 @@ export class CpRunner {
     if (typeof gate === "object") throw gate.refused;
   }
 
-  /** Until the loop is idle. */
+  /** For good. Resolves when the loop is idle. */
   async stop(): Promise<void> {
-    this.#isEnabled = false;
-    this.#stopTimer();
+    this.enable(false);
+    this.#isStopped = true;
     await this.#running;
   }
 

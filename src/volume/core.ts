@@ -60,6 +60,7 @@ export class VolumeCore {
   readonly #spaceWaiters = new Waiters();
   #flushWaiters: FlushWaiter[] = [];
   #gate: Gate = "waiting";
+  #isGateFinal = false;
   #failure: MirrorvolError | null = null;
   #holds = 0;
   #frontier: Frontier = { local: 0, mirrorReceived: 0, mirrorDurable: 0, mirrorRequired: false };
@@ -90,7 +91,14 @@ export class VolumeCore {
 
   // ------------------------------------------------------------------------------------------ the gate
 
+  /** Whoever is still at opening it, a promotion for instance, comes too late. */
+  closeGate(error: MirrorvolError): void {
+    this.setGate({ refused: error });
+    this.#isGateFinal = true;
+  }
+
   setGate(gate: Gate): void {
+    if (this.#isGateFinal) return;
     this.#gate = gate;
     if (gate !== "waiting") this.#gateWaiters.wakeAll();
     if (typeof gate !== "object") return;

@@ -199,7 +199,7 @@ export class Volume extends EventTarget {
 
   async #close(): Promise<void> {
     const core = this.#core;
-    core.setGate({ refused: new MirrorvolError("ERR_CLOSED", `volume "${this.name}" is closed`) });
+    core.closeGate(new MirrorvolError("ERR_CLOSED", `volume "${this.name}" is closed`));
     core.stopTimers();
     await this.#runner.stop();
     await core.store.commitLock.run(async () => {});
@@ -385,6 +385,8 @@ export class Volume extends EventTarget {
     core.setRemote({ required: false, received: 0, durable: 0 });
     const history = extendHistory(this.history, generation);
     await this.persist({ role: "source", history, inSync: false, aloneSince: sequence, boundTo: null });
+    // It is promoted durably, but serves nobody.
+    this.#checkOpen();
     core.setGate("open");
     core.emit("promoted", { generation: generation.number, sequence });
     return generation;

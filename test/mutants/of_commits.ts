@@ -407,4 +407,13 @@ export const OF_COMMITS: readonly Mutant[] = [
     replacement: '      if (this.#gate === "open") return;',
     killers: ["volume/members"],
   },
+  {
+    name: "gate-opened-by-a-promotion-that-comes-too-late",
+    rules: ["5.15"],
+    promise: "a volume that is being closed serves nobody any more, whatever was under way",
+    file: "src/volume/volume.ts",
+    original: '    this.#checkOpen();\n    core.setGate("open");',
+    replacement: '    core.setGate("open");',
+    killers: ["volume/power"],
+  },
 ];

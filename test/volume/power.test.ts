@@ -140,4 +140,26 @@ test("a promoted volume serves when its new generation is durable, and not befor
   await volume.close();
 });
 
+test("a volume that is closed while it is promoted serves nobody, and opens as a source", async () => {
+  const memory = new MemoryStorage();
+  await Volume.create(makeWorld(memory), makeKernel(), config, "mirror");
+  const storage = new FaultyStorage(memory);
+  const volume = await openVolume(storage, config);
+  let release = (): void => {};
+  const isReleased = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  storage.gate = ({ path, kind }) =>
+    config.members.includes(path) && kind === "sync" ? isReleased : undefined;
+  const promotion = volume.promote().catch((error: { code: string }) => error.code);
+  await new Promise((resolve) => setImmediate(resolve));
+  const closed = volume.close();
+  release();
+  assert.is(await promotion, "ERR_CLOSED");
+  await closed;
+  const again = await openVolume(memory, config);
+  assert.is(again.role, "source");
+  await again.close();
+});
+
 test.run();
