@@ -9,9 +9,10 @@
 // mirror.
 import { BLOCK_BYTES } from "../../assembly/format.ts";
 import { Pair } from "../replication/pair.ts";
+import { codeOf } from "../support/code_of.ts";
 import { assert, suite } from "../support/harness.ts";
 import { content } from "../volume/fixture.ts";
-import { codeOf, isPending, loseSource, makeAnew } from "./support.ts";
+import { isPending, loseSource, makeAnew } from "./support.ts";
 
 const test = suite("museum: a replica that was formatted");
 

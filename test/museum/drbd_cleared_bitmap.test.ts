@@ -8,8 +8,9 @@
 // as if it were, before it has everything; and from the moment that it is called in sync it has everything.
 
 import { BLOCKS, Pair } from "../replication/pair.ts";
+import { codeOf } from "../support/code_of.ts";
 import { assert, suite } from "../support/harness.ts";
-import { codeOf, loseSource } from "./support.ts";
+import { loseSource } from "./support.ts";
 
 const test = suite("museum: judged in sync by a cleared map");
 const CONTINUE = { target: { onMirrorLoss: "continue" as const } };

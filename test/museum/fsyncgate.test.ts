@@ -8,12 +8,13 @@
 // stops.
 import { BLOCK_BYTES } from "../../assembly/format.ts";
 import type { VolumeConfig } from "../../src/volume/volume.ts";
+import { codeOf } from "../support/code_of.ts";
 import { assert, suite } from "../support/harness.ts";
 import { MemoryStorage } from "../support/memory_storage.ts";
 import { expectSound } from "../volume/checking.ts";
 import { content, Model, makeVolume, openVolume, smallConfig } from "../volume/fixture.ts";
 import { CleanPagesStorage } from "./clean_pages.ts";
-import { codeOf, versionOf } from "./support.ts";
+import { versionOf } from "./support.ts";
 
 const test = suite("museum: pages marked clean after a failed sync");
 

@@ -8,8 +8,8 @@
 // acknowledged takes from the mirror what it lacks, or serves nothing; the mirror truncates nothing.
 import { BLOCK_BYTES } from "../../assembly/format.ts";
 import { Pair } from "../replication/pair.ts";
+import { codeOf } from "../support/code_of.ts";
 import { assert, suite } from "../support/harness.ts";
-import { codeOf } from "./support.ts";
 
 const test = suite("museum: an election that is not clean");
 

@@ -9,11 +9,12 @@
 // are.
 import { BLOCK_BYTES } from "../../assembly/format.ts";
 import type { Volume, VolumeConfig } from "../../src/volume/volume.ts";
+import { codeOf } from "../support/code_of.ts";
 import { assert, suite } from "../support/harness.ts";
 import { MemoryStorage } from "../support/memory_storage.ts";
 import { FaultyStorage } from "../volume/faults.ts";
 import { content, makeVolume, openVolume, smallConfig } from "../volume/fixture.ts";
-import { codeOf, versionOf } from "./support.ts";
+import { versionOf } from "./support.ts";
 
 const test = suite("museum: a stale member that is added again");
 const config = smallConfig({ members: ["a/m", "b/m"], memberBytes: 16 * 1024 * 1024 });

@@ -10,10 +10,10 @@ import { MirrorService } from "../../src/replication/mirror.ts";
 import { SourceRelationship } from "../../src/replication/source.ts";
 import { Volume } from "../../src/volume/volume.ts";
 import { Pair, type PairOptions } from "../replication/pair.ts";
+import { codeOf } from "../support/code_of.ts";
 import { assert, suite } from "../support/harness.ts";
 import { pooledKernel } from "../support/kernel_pool.ts";
 import { content } from "../volume/fixture.ts";
-import { codeOf } from "./support.ts";
 
 const test = suite("museum: acknowledged writes that are rolled back");
 

@@ -9,6 +9,7 @@ import { BLOCK_BYTES } from "../../assembly/format.ts";
 import { describeFinding } from "../../src/log/findings.ts";
 import { checkVolume } from "../../src/volume/check.ts";
 import type { Volume, VolumeConfig } from "../../src/volume/volume.ts";
+import { codeOf } from "../support/code_of.ts";
 import { assert, suite } from "../support/harness.ts";
 import { MemoryStorage } from "../support/memory_storage.ts";
 import { expectSound, withStore } from "../volume/checking.ts";
@@ -23,7 +24,7 @@ import {
   smallConfig,
 } from "../volume/fixture.ts";
 import { type Structure, structuresOf } from "../volume/structures.ts";
-import { codeOf, versionOf } from "./support.ts";
+import { versionOf } from "./support.ts";
 
 const test = suite("museum: parity pollution");
 const BLOCKS = 200;

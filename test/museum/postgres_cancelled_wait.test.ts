@@ -8,9 +8,10 @@
 // reads its blocks until the mirror has it, also after a restart; then it becomes visible on both sides.
 import { BLOCK_BYTES } from "../../assembly/format.ts";
 import { Pair, type PairOptions } from "../replication/pair.ts";
+import { codeOf } from "../support/code_of.ts";
 import { assert, suite } from "../support/harness.ts";
 import { content } from "../volume/fixture.ts";
-import { codeOf, isPending, loseSource } from "./support.ts";
+import { isPending, loseSource } from "./support.ts";
 
 const test = suite("museum: a wait for the mirror that was cancelled");
 const LBA = 5;

@@ -7,14 +7,6 @@ import { settle } from "../support/manual_clock.ts";
 import { MemoryStorage } from "../support/memory_storage.ts";
 import { content } from "../volume/fixture.ts";
 
-/** The error's code, or what it came to instead. */
-export async function codeOf(promise: Promise<unknown>): Promise<string> {
-  return promise.then(
-    () => "resolved",
-    (error: { code?: string }) => error.code ?? String(error),
-  );
-}
-
 export async function isPending(promise: Promise<unknown>): Promise<boolean> {
   const first = await Promise.race([promise.catch(() => {}), settle(200).then(() => "pending")]);
   return first === "pending";

@@ -8,10 +8,11 @@
 // is served.
 import { BLOCK_BYTES, LOG_ENTRIES_OFFSET } from "../../assembly/format.ts";
 import { Pair } from "../replication/pair.ts";
+import { codeOf } from "../support/code_of.ts";
 import { assert, suite } from "../support/harness.ts";
 import { MemoryStorage } from "../support/memory_storage.ts";
 import { content, makeVolume, openVolume, smallConfig } from "../volume/fixture.ts";
-import { codeOf, versionOf } from "./support.ts";
+import { versionOf } from "./support.ts";
 
 const test = suite("museum: a log that is cut at a damaged entry");
 const WRITES = 6;

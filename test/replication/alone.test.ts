@@ -3,11 +3,12 @@
 import { BLOCK_BYTES, LOG_ENTRIES_OFFSET } from "../../assembly/format.ts";
 import type { Gate, Relationship, ReplicatedVolume } from "../../src/replication/port.ts";
 import { Standing } from "../../src/replication/standing.ts";
+import { codeOf } from "../support/code_of.ts";
 import { assert, suite } from "../support/harness.ts";
 import { MemoryStorage } from "../support/memory_storage.ts";
 import { copyOf, eio, FaultyStorage } from "../volume/faults.ts";
 import { content, makeVolume, makeWorld, openVolume, smallConfig } from "../volume/fixture.ts";
-import { Pair, TIMEOUT_MS } from "./pair.ts";
+import { Pair, sourcePutBack, TIMEOUT_MS } from "./pair.ts";
 
 const test = suite("alone");
 const CONTINUE = { target: { onMirrorLoss: "continue" } } as const;
@@ -40,22 +41,10 @@ test("what was durable and is lost here may be on the mirror: nothing is served 
 });
 
 test("what the mirror knows was acknowledged and is missing here keeps the source from going on alone", async () => {
-  const pair = await Pair.inSync(CONTINUE);
-  await pair.write(1, 1);
-  const old = pair.source.storage.ifPowerFailedNow("keep");
-  for (let round = 0; round < 6; round++) {
-    for (let lba = 0; lba < 8; lba++) await pair.write(lba, round + 2);
-    await pair.consistencyPoint();
-    await pair.untilEqual();
-  }
-  await pair.crashSource();
-  pair.source.storage = old;
-  await pair.openSource();
-  await pair.until("refused", () => pair.relationship.status().detail.includes("ERR_SOURCE_LOST_ENTRIES"));
+  const pair = await sourcePutBack(CONTINUE);
   pair.network.isDown = true;
   await pair.clock.advance(20 * TIMEOUT_MS);
-  const code = await pair.source.volume.read(0, BLOCK_BYTES).catch((error: { code: string }) => error.code);
-  assert.is(code, "ERR_SOURCE_LOST_ENTRIES");
+  assert.is(await codeOf(pair.source.volume.read(0, BLOCK_BYTES)), "ERR_SOURCE_LOST_ENTRIES");
   assert.is(pair.source.volume.generation.number, 1);
   await pair.close();
 });

@@ -5,16 +5,12 @@ import { BLOCK_BYTES } from "../../assembly/format.ts";
 import { Kernel } from "../../src/kernel/kernel.ts";
 import { MirrorService } from "../../src/replication/mirror.ts";
 import { SourceRelationship } from "../../src/replication/source.ts";
+import { codeOf } from "../support/code_of.ts";
 import { assert, suite } from "../support/harness.ts";
 import { content } from "../volume/fixture.ts";
 import { Pair, TIMEOUT_MS } from "./pair.ts";
 
 const test = suite("demoted while it runs");
-const codeOf = async (promise: Promise<unknown>) =>
-  promise.then(
-    () => "resolved",
-    (error: { code?: string }) => error.code ?? String(error),
-  );
 
 /** The old source runs and waits for a mirror that it cannot reach; that one has been promoted. */
 async function waiting(): Promise<Pair> {

@@ -288,3 +288,20 @@ export function override(volume: Volume, changes: Partial<Volume>): Volume {
 function bigints(_key: string, value: unknown): unknown {
   return typeof value === "bigint" ? `${value}n` : value;
 }
+
+/** The source's disks are an old copy of themselves, and its mirror refuses it. Blocks 0 to 7 have version 7 there. */
+export async function sourcePutBack(options: PairOptions = {}): Promise<Pair> {
+  const pair = await Pair.inSync(options);
+  await pair.write(1, 1);
+  const old = pair.source.storage.ifPowerFailedNow("keep");
+  for (let round = 0; round < 6; round++) {
+    for (let lba = 0; lba < 8; lba++) await pair.write(lba, round + 2);
+    await pair.consistencyPoint();
+    await pair.untilEqual();
+  }
+  await pair.crashSource();
+  pair.source.storage = old;
+  await pair.openSource();
+  await pair.until("refused", () => pair.relationship.status().detail.includes("ERR_SOURCE_LOST_ENTRIES"));
+  return pair;
+}

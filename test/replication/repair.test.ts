@@ -3,17 +3,13 @@
 import { BLOCK_BYTES, LOG_ENTRIES_OFFSET, SUPERBLOCK_BYTES } from "../../assembly/format.ts";
 import { BUFFERED_BYTES_MAX } from "../../src/replication/forwarder.ts";
 import type { Volume } from "../../src/volume/volume.ts";
+import { codeOf } from "../support/code_of.ts";
 import { assert, suite } from "../support/harness.ts";
 import { settle } from "../support/manual_clock.ts";
 import { content } from "../volume/fixture.ts";
-import { BLOCKS, override, Pair, TIMEOUT_MS } from "./pair.ts";
+import { BLOCKS, override, Pair, sourcePutBack, TIMEOUT_MS } from "./pair.ts";
 
 const test = suite("repair");
-const codeOf = async (promise: Promise<unknown>) =>
-  promise.then(
-    () => "resolved",
-    (error: { code?: string }) => error.code ?? String(error),
-  );
 
 test("entries that only the mirror has are adopted before anything is served", async () => {
   const pair = await Pair.inSync();
@@ -80,18 +76,7 @@ test("nothing is served while the mirror has not synced what is in doubt", async
 });
 
 test("a source that lost what its mirror knows was durable refuses to serve", async () => {
-  const pair = await Pair.inSync();
-  await pair.write(1, 1);
-  const old = pair.source.storage.ifPowerFailedNow("keep");
-  for (let round = 0; round < 6; round++) {
-    for (let lba = 0; lba < 8; lba++) await pair.write(lba, round + 2);
-    await pair.consistencyPoint();
-    await pair.untilEqual();
-  }
-  await pair.crashSource();
-  pair.source.storage = old;
-  await pair.openSource();
-  await pair.until("refused", () => pair.relationship.status().detail.includes("ERR_SOURCE_LOST_ENTRIES"));
+  const pair = await sourcePutBack();
   assert.is(await codeOf(pair.source.volume.read(0, BLOCK_BYTES)), "ERR_SOURCE_LOST_ENTRIES");
   await pair.until("disconnected", () => !pair.service.connected("orders"));
   await pair.waitFor("promotion", pair.service.promote("orders"));

@@ -17,6 +17,7 @@ import { slotOffsets } from "../../src/volume/members.ts";
 import { decodeSuperblock, encodeSuperblock, type Superblock } from "../../src/volume/superblock.ts";
 import type { Volume, VolumeConfig } from "../../src/volume/volume.ts";
 import { Pair } from "../replication/pair.ts";
+import { codeOf } from "../support/code_of.ts";
 import { assert, suite } from "../support/harness.ts";
 import { MemoryStorage } from "../support/memory_storage.ts";
 import { share } from "../support/thorough.ts";
@@ -186,13 +187,6 @@ test("reads only, and refuses a volume in use", async () => {
   await volume.close();
   await expectClean(storage, config, "closed again");
 });
-
-async function codeOf(work: Promise<unknown>): Promise<string> {
-  return work.then(
-    () => "",
-    (error: { code: string }) => error.code,
-  );
-}
 
 test("a configuration that does not fit is refused", async () => {
   const storage = await prepare();

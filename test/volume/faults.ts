@@ -1,6 +1,7 @@
 // A storage whose disks fail where the test says, over any other storage.
-import type { Disk, DiskOperation, Storage } from "../../src/io/disk.ts";
+import type { Disk, DiskOperation } from "../../src/io/disk.ts";
 import { MemoryStorage } from "../support/memory_storage.ts";
+import { WrappedDisk, WrappedStorage } from "../support/wrapped_storage.ts";
 
 export interface DiskCall {
   readonly path: string;
@@ -9,8 +10,7 @@ export interface DiskCall {
   readonly length: number;
 }
 
-export class FaultyStorage implements Storage {
-  readonly #inner: Storage;
+export class FaultyStorage extends WrappedStorage {
   /** The fate of each call; a failed write is not written, a failed sync makes nothing durable. */
   judge: (call: DiskCall) => Error | null = () => null;
   /** Writes that are reported as done and never happen. */
@@ -18,30 +18,14 @@ export class FaultyStorage implements Storage {
   /** Awaited by every call. */
   gate: (call: DiskCall) => Promise<void> | void = () => {};
 
-  constructor(inner: Storage) {
-    this.#inner = inner;
+  protected wrap(disk: Disk): WrappedDisk {
+    return new FaultyDisk(this, disk);
   }
 
-  async open(path: string, options?: { readonly readOnly?: boolean }): Promise<Disk> {
+  override async open(path: string, options?: { readonly readOnly?: boolean }): Promise<Disk> {
     const error = this.judge({ path, kind: "open", offset: 0, length: 0 });
     if (error) throw error;
-    return new FaultyDisk(this, await this.#inner.open(path, options));
-  }
-
-  async create(path: string, bytes: number, fill: "sparse" | "zeros"): Promise<Disk> {
-    return new FaultyDisk(this, await this.#inner.create(path, bytes, fill));
-  }
-
-  exists(path: string): Promise<boolean> {
-    return this.#inner.exists(path);
-  }
-
-  remove(path: string): Promise<void> {
-    return this.#inner.remove(path);
-  }
-
-  lock(disks: readonly Disk[]): Promise<void> {
-    return this.#inner.lock(disks.map((disk) => (disk as FaultyDisk).inner));
+    return super.open(path, options);
   }
 
   /** From now on everything on these paths fails. */
@@ -52,24 +36,15 @@ export class FaultyStorage implements Storage {
   }
 }
 
-class FaultyDisk implements Disk {
-  readonly inner: Disk;
+class FaultyDisk extends WrappedDisk {
   readonly #storage: FaultyStorage;
 
   constructor(storage: FaultyStorage, inner: Disk) {
+    super(inner);
     this.#storage = storage;
-    this.inner = inner;
   }
 
-  get path(): string {
-    return this.inner.path;
-  }
-
-  get bytes(): number {
-    return this.inner.bytes;
-  }
-
-  async submit(batch: readonly DiskOperation[]): Promise<(Error | null)[]> {
+  override async submit(batch: readonly DiskOperation[]): Promise<(Error | null)[]> {
     const calls = batch.map((operation) => this.#callOf(operation));
     for (const call of calls) await this.#storage.gate(call);
     const verdicts = calls.map((call) => this.#storage.judge(call));
@@ -79,20 +54,12 @@ class FaultyDisk implements Disk {
     return verdicts.map((verdict, index) => verdict ?? (isDone(index) ? results.shift()! : null));
   }
 
-  async sync(): Promise<void> {
+  override async sync(): Promise<void> {
     const call: DiskCall = { path: this.path, kind: "sync", offset: 0, length: 0 };
     await this.#storage.gate(call);
     const error = this.#storage.judge(call);
     if (error) throw error;
     await this.inner.sync();
-  }
-
-  discard(offset: number, length: number): Promise<void> {
-    return this.inner.discard(offset, length);
-  }
-
-  close(): Promise<void> {
-    return this.inner.close();
   }
 
   #callOf({ kind, offset, buffer }: DiskOperation): DiskCall {

@@ -2,6 +2,7 @@
 // and old members are never served.
 import { BLOCK_BYTES, SUPERBLOCK_BYTES } from "../../assembly/format.ts";
 import type { Volume, VolumeConfig } from "../../src/volume/volume.ts";
+import { codeOf } from "../support/code_of.ts";
 import { assert, suite } from "../support/harness.ts";
 import { MemoryStorage } from "../support/memory_storage.ts";
 import { withStore } from "./checking.ts";
@@ -34,15 +35,6 @@ function logState(volume: Volume): string {
 
 function trustOf(storage: MemoryStorage, config: VolumeConfig): Promise<string> {
   return withStore(storage, config, async (store) => store.superblock.logCopies.join());
-}
-
-async function codeOf(work: Promise<unknown>): Promise<string> {
-  try {
-    await work;
-    return "";
-  } catch (error) {
-    return (error as { code: string }).code;
-  }
 }
 
 for (const kind of ["write", "sync"] as const) {

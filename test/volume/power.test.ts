@@ -112,7 +112,8 @@ test("what was durable and is damaged in every copy of the log stops the volume,
   assert.is(code, "ERR_LOG_CORRUPT");
 });
 
-test("a promoted volume serves when its new generation is durable, and not before", async () => {
+/** A mirror's volume whose members sync nothing until they are released. */
+async function slowMirror() {
   const memory = new MemoryStorage();
   await Volume.create(makeWorld(memory), makeKernel(), config, "mirror");
   const storage = new FaultyStorage(memory);
@@ -123,6 +124,11 @@ test("a promoted volume serves when its new generation is durable, and not befor
   });
   storage.gate = ({ path, kind }) =>
     config.members.includes(path) && kind === "sync" ? isReleased : undefined;
+  return { memory, volume, release: () => release() };
+}
+
+test("a promoted volume serves when its new generation is durable, and not before", async () => {
+  const { memory, volume, release } = await slowMirror();
   const promotion = volume.promote();
   let isAcknowledged = false;
   const write = volume.write(0, content(0, 1)).then(() => {
@@ -141,16 +147,7 @@ test("a promoted volume serves when its new generation is durable, and not befor
 });
 
 test("a volume that is closed while it is promoted serves nobody, and opens as a source", async () => {
-  const memory = new MemoryStorage();
-  await Volume.create(makeWorld(memory), makeKernel(), config, "mirror");
-  const storage = new FaultyStorage(memory);
-  const volume = await openVolume(storage, config);
-  let release = (): void => {};
-  const isReleased = new Promise<void>((resolve) => {
-    release = resolve;
-  });
-  storage.gate = ({ path, kind }) =>
-    config.members.includes(path) && kind === "sync" ? isReleased : undefined;
+  const { memory, volume, release } = await slowMirror();
   const promotion = volume.promote().catch((error: { code: string }) => error.code);
   await new Promise((resolve) => setImmediate(resolve));
   const closed = volume.close();

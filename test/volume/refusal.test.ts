@@ -3,6 +3,7 @@
 import { BLOCK_BYTES } from "../../assembly/format.ts";
 import { MirrorvolError } from "../../src/kernel/errors.ts";
 import type { Volume } from "../../src/volume/volume.ts";
+import { codeOf } from "../support/code_of.ts";
 import { assert, suite } from "../support/harness.ts";
 import { MemoryStorage } from "../support/memory_storage.ts";
 import { makeVolume, openVolume, smallConfig } from "./fixture.ts";
@@ -19,13 +20,6 @@ async function waitingForMirror(): Promise<Volume> {
   const volume = await openVolume(storage, config, { hasMirror: true });
   volume.setGate("open");
   return volume;
-}
-
-async function codeOf(promise: Promise<unknown>): Promise<string> {
-  return promise.then(
-    () => "resolved",
-    (error) => (error as MirrorvolError).code,
-  );
 }
 
 test("a consistency point that waits for the mirror's confirmation is refused when the volume is fenced", async () => {
