@@ -345,7 +345,11 @@ export class Volume extends EventTarget {
   /** Changes the relationship's state, durably: one commit. */
   async persist(changes: Partial<Persisted>): Promise<void> {
     const { store, log } = this.#core;
-    await store.commitLock.run(() => store.updateSuperblock(changes as SuperblockChanges));
+    await store.commitLock.run(() => {
+      // Disks that are closed under a commit look like members that have failed.
+      this.#checkOpen();
+      return store.updateSuperblock(changes as SuperblockChanges);
+    });
     const newest = this.history[this.history.length - 1]!;
     log.generation = { number: newest.number, id: newest.id };
     if (changes.role !== undefined) this.#runner.enable(changes.role === "source");

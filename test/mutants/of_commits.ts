@@ -416,4 +416,13 @@ export const OF_COMMITS: readonly Mutant[] = [
     replacement: '    core.setGate("open");',
     killers: ["volume/power"],
   },
+  {
+    name: "commit-on-disks-that-are-closed",
+    rules: ["5.15"],
+    promise: "no superblock moves once a volume is being closed",
+    file: "src/volume/volume.ts",
+    original: "      this.#checkOpen();\n      return store.updateSuperblock",
+    replacement: "      return store.updateSuperblock",
+    killers: ["volume/power"],
+  },
 ];

@@ -159,4 +159,21 @@ test("a volume that is closed while it is promoted serves nobody, and opens as a
   await again.close();
 });
 
+test("a promotion that comes when the volume is being closed changes nothing", async () => {
+  const { memory, volume, release } = await slowMirror();
+  release();
+  const closed = volume.close();
+  const promotion = volume.promote().catch((error: { code: string }) => error.code);
+  assert.is(await promotion, "ERR_CLOSED");
+  await closed;
+  const members = volume.status().members.map(({ state }) => state);
+  assert.ok(
+    members.every((state) => state === "current"),
+    `${members}: nothing was written to closed disks`,
+  );
+  const again = await openVolume(memory, config);
+  assert.is(again.role, "mirror");
+  await again.close();
+});
+
 test.run();
