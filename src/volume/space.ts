@@ -10,9 +10,9 @@
 // then overwriting may use the first reserve and goes no further. The second one belongs to the cleaner and to the
 // CPs that are under way.
 //
-// Where room is on its way (an image that will be let go of, trims whose blocks are not free yet, dirty blocks that
-// may turn out to overwrite), writes wait for it, as long as a write may wait for anything; otherwise they are
-// refused at once.
+// Where room is on its way (overwritten and trimmed blocks that are not free yet, perhaps because a pinned image keeps
+// them; dirty blocks that may turn out to overwrite), writes wait for it, as long as a write may wait for anything;
+// otherwise they are refused at once.
 import { MirrorvolError } from "../kernel/errors.ts";
 import { segmentsFor } from "./cleaner.ts";
 import { cpBlocksMax } from "./config.ts";
@@ -65,12 +65,13 @@ function full({ store, config }: VolumeCore, added: number | null): MirrorvolErr
 }
 
 /**
- * Will waiting help? Trims give room when their CP is made and their blocks are free. And a dirty block counts as
- * one more until its CP, even where it overwrites: with a long log and a small volume that is most of the volume.
+ * Will waiting help? Trims give room when their CP is made and their blocks are free, whatever is on the free list
+ * when that is worked off, be it after a pinned image is released. And a dirty block counts as one more until its
+ * CP, even where it overwrites: with a long log and a small volume that is most of the volume.
  */
 function isRoomForNew(core: VolumeCore, count: number): boolean {
   const { store, halves } = core;
-  if (store.hasFreeWork || halves.hasTrims) return true;
+  if (store.hasFreeList || halves.hasTrims) return true;
   return dirtyBlocks(core) > 0 && store.usedBlocks() + count <= limitBlocks(core);
 }
 

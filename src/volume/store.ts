@@ -232,9 +232,14 @@ export class Store {
     return cp;
   }
 
-  /** Something waits on the free list, and nothing pinned keeps it from being freed. */
+  /** Blocks that no longer belong to the image wait to be freed, perhaps until a pinned one is released. */
+  get hasFreeList(): boolean {
+    return readU64(this.#image.freeList, VVBN) !== 0;
+  }
+
+  /** They can be freed now. */
   get hasFreeWork(): boolean {
-    return readU64(this.#image.freeList, VVBN) !== 0 && this.#pins.size === 0;
+    return this.hasFreeList && this.#pins.size === 0;
   }
 
   // ----------------------------------------------------------------------------------------- committing

@@ -203,6 +203,15 @@ export const OF_BLOCKS: readonly Mutant[] = [
     killers: ["volume/space"],
   },
   {
+    name: "room-behind-a-pin-not-awaited",
+    rules: ["4.9"],
+    promise: "a write is refused only where no room is on its way",
+    file: "src/volume/space.ts",
+    original: "if (store.hasFreeList || halves.hasTrims)",
+    replacement: "if (store.hasFreeWork || halves.hasTrims)",
+    killers: ["volume/space"],
+  },
+  {
     name: "room-decided-too-early",
     rules: ["4.9"],
     promise: "room is asked for once more in the very step that appends",

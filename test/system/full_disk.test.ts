@@ -7,6 +7,7 @@
 //                 there is room
 import { readdirSync, statfsSync, writeFileSync } from "node:fs";
 import { type Finished, runMirrorvol } from "../../examples/support/processes.ts";
+import type { ServedStatus } from "../../src/node/status.ts";
 import { assert, skip, suite } from "../support/harness.ts";
 import { ProcessLoad } from "../support/process_load.ts";
 import { ProcessPair } from "../support/process_pair.ts";
@@ -19,6 +20,8 @@ const SIZE_BYTES = 8 * MIB;
 const SHAPE = { sizeBytes: SIZE_BYTES, memberCount: 3, parity: 1 };
 /** So many writes are more than the small disk holds, and less than the volume does without one member. */
 const WRITES = 250;
+/** Where writing goes on until something happens: far more than that takes. */
+const WRITES_MAX = 100 * WRITES;
 const SMALL_BYTES = 3 * MIB;
 const LARGE_BYTES = 64 * MIB;
 const ERRNO_IO = 5;
@@ -48,6 +51,10 @@ async function withSide(volume: object, use: (side: ProcessSide) => Promise<void
 
 function membersOn(disk: ProcessTmpfs, count: number): string[] {
   return Array.from({ length: count }, (_, at) => disk.path(`member${at}`));
+}
+
+async function seen(side: ProcessSide, isWanted: (status: ServedStatus) => boolean): Promise<void> {
+  while (!isWanted(await side.status())) await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
 }
 
 /** Until nothing fits any more. */
@@ -80,9 +87,8 @@ test("a log copy on a disk that is full goes on, through every half", async () =
     await withSide({ log: [disk.path("log")] }, async (side) => {
       fill(disk);
       await side.start();
-      await load.throughout(side, 2 * WRITES, async () => {});
-      const { cp, log, degraded } = await side.status();
-      assert.ok(cp >= 4, `${cp} consistency points`);
+      await load.throughout(side, 2 * WRITES, () => seen(side, ({ cp }) => cp >= 4));
+      const { log, degraded } = await side.status();
       assert.equal([log[0]!.state, degraded], ["current", false]);
       await side.kill();
       await side.start();
@@ -97,7 +103,7 @@ test("a member whose disk is full is lost, and nothing else", async () => {
     const members = membersOn(disk, 3);
     await withSide({ members: ["member0", members[1], "member2"] }, async (side) => {
       await side.start();
-      await load.throughout(side, WRITES, async () => {});
+      await load.throughout(side, WRITES, () => seen(side, (status) => status.degraded));
       const { state, members: found } = await side.status();
       assert.equal([state, found.map((each) => each.state)], ["serving", ["current", "missing", "current"]]);
       const { code, stderr } = await side.end();
@@ -114,7 +120,7 @@ test("a volume whose members have no room stops, says why, and loses nothing", a
     const load = new ProcessLoad(SIZE_BYTES, 3);
     await withSide({ members: membersOn(disk, 3) }, async (side) => {
       await side.start();
-      const failure = await load.tryToWrite(side, WRITES);
+      const failure = await load.tryToWrite(side, WRITES_MAX);
       assert.is((failure as { errno?: number } | null)?.errno, ERRNO_IO, String(failure));
       const { state, reason } = await side.status();
       assert.is(state, "failed");

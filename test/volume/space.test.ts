@@ -301,4 +301,37 @@ test("pinned and full: overwriting waits for the release instead of stopping the
   await expectSound(storage, THIN);
 });
 
+test("pinned and full: a new block waits for the release too, since what was overwritten will be free", async () => {
+  const storage = new MemoryStorage();
+  await makeVolume(storage, THIN);
+  const volume = await openVolume(storage, THIN);
+  const model = new Model(volume.bytes);
+  const limit = await fillUp(volume, model);
+  await volume.trim((limit >> 1) * BLOCK_BYTES, limit * BLOCK_BYTES);
+  model.trim((limit >> 1) * BLOCK_BYTES, limit * BLOCK_BYTES);
+  await volume.consistencyPoint();
+  // Twice half the limit: with their maps, the image that is kept and the present one take all of it.
+  const pinned = await volume.pinImage();
+  for (let lba = 0; lba < limit >> 1; lba++) await writeTo(volume, model, lba, 2);
+  await volume.consistencyPoint();
+  let added = 0;
+  const adding = (async () => {
+    for (let lba = limit; lba < limit + 100; lba++) {
+      await writeTo(volume, model, lba, 1);
+      added++;
+    }
+  })();
+  let seen = -1;
+  while (seen !== added) {
+    seen = added;
+    for (let turn = 0; turn < 1500; turn++) await new Promise((resolve) => setImmediate(resolve));
+  }
+  assert.ok(added < 100, `there was room for ${added} blocks more`);
+  pinned.release();
+  await adding;
+  await model.expectEqual(volume, 4 * 1024 * 1024);
+  await volume.close();
+  await expectSound(storage, THIN);
+});
+
 test.run();
