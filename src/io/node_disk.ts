@@ -11,10 +11,14 @@
 //
 // Adjacent operations of a batch go out as one readv or writev. If that fails, its operations are tried one
 // by one, so that each gets its own result: one bad sector does not take its neighbours with it.
+//
+// What somebody waits for as a whole (a write with its sync), and what would be many calls (reads here and there), is a
+// job for a thread (file_threads.ts), if one is free.
 
 import fs from "node:fs";
 import type { Disk, DiskOperation } from "./disk.ts";
 import { diskError, refuseOperation } from "./disk_errors.ts";
+import { type JobError, runInThread } from "./file_threads.ts";
 
 type Kind = DiskOperation["kind"];
 
@@ -35,6 +39,8 @@ interface Run {
 const RUN_OPERATIONS_MAX = "Deno" in globalThis ? 1 : 1024;
 /** Longer runs are cut, so that the pool's threads share the work. */
 const RUN_BYTES_MAX = 4 * 1024 * 1024;
+/** So many reads that do not touch are cheaper in a thread than one by one. */
+const SCATTERED_READS_MIN = 4;
 
 export interface NodeDiskOptions {
   readonly path: string;
@@ -69,8 +75,22 @@ export class NodeDisk implements Disk {
       (operation) => this.#refuse(operation.kind) ?? refuseOperation(this, operation, this.#isReadOnly),
     );
     const runs = joinAdjacent(batch, results);
+    const isScattered = runs.length >= SCATTERED_READS_MIN && runs.every(({ kind }) => kind === "read");
+    if (isScattered && (await this.#readInThread(batch, results))) return results;
     await this.#track(() => Promise.all(runs.map((run) => this.#transfer(run, results))));
     return results;
+  }
+
+  async commit(batch: readonly DiskOperation[]): Promise<void> {
+    for (const operation of batch) {
+      const refused = this.#refuse(operation.kind) ?? refuseOperation(this, operation, this.#isReadOnly);
+      if (refused) throw refused;
+    }
+    const isSyncing = this.#runningSync !== null || this.#nextSync !== null;
+    const job = isSyncing ? null : runInThread("commit", this.fd, batch);
+    if (job !== null) return (this.#runningSync = this.#commitInThread(batch, job));
+    for (const error of await this.submit(batch)) if (error) throw error;
+    await this.sync();
   }
 
   async sync(): Promise<void> {
@@ -93,11 +113,41 @@ export class NodeDisk implements Disk {
     // From here on a new call needs a new sync: writes may complete that this one does not cover.
     this.#runningSync = this.#nextSync;
     this.#nextSync = null;
-    if (this.#failure) throw this.#deadError("sync");
-    await this.#track(() => call((done) => fs.fdatasync(this.fd, done))).catch((cause) => {
-      this.#failure = diskError({ path: this.path, operation: "sync", cause, code: "ERR_DISK_FAILED" });
-      throw this.#failure;
-    });
+    try {
+      if (this.#failure) throw this.#deadError("sync");
+      await this.#track(() => call((done) => fs.fdatasync(this.fd, done))).catch((cause) => {
+        throw this.#syncFailed(cause);
+      });
+    } finally {
+      this.#runningSync = null;
+    }
+  }
+
+  async #commitInThread(batch: readonly DiskOperation[], job: Promise<JobError | null>): Promise<void> {
+    try {
+      const failed = await this.#track(() => job);
+      if (failed === null) return;
+      const { piece, cause } = failed;
+      if (piece === null) throw this.#syncFailed(cause);
+      throw diskError({ path: this.path, operation: "write", offset: batch[piece]!.offset, cause });
+    } finally {
+      this.#runningSync = null;
+    }
+  }
+
+  /** False: not all of it was read, and what could not be is to be found out. */
+  async #readInThread(batch: readonly DiskOperation[], refused: readonly (Error | null)[]): Promise<boolean> {
+    const job = runInThread(
+      "read",
+      this.fd,
+      batch.filter((_, place) => refused[place] === null),
+    );
+    return job !== null && (await this.#track(() => job)) === null;
+  }
+
+  #syncFailed(cause: unknown): Error {
+    this.#failure = diskError({ path: this.path, operation: "sync", cause, code: "ERR_DISK_FAILED" });
+    return this.#failure;
   }
 
   async #closeWhenIdle(): Promise<void> {

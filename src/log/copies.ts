@@ -8,7 +8,7 @@
 
 import { HALF_HEADER_BYTES, LOG_HALF_COUNT } from "../../assembly/format.ts";
 import type { Disk, DiskOperation } from "../io/disk.ts";
-import { readDisk } from "../io/disk.ts";
+import { commitToDisk, readDisk } from "../io/disk.ts";
 import { assert, MirrorvolError } from "../kernel/errors.ts";
 import {
   decodeHalfHeader,
@@ -91,7 +91,7 @@ export class LogCopies {
 
   /** Writes to one file of every current copy and syncs it, the copies side by side. */
   async commit(slot: number, operationsOf: (copy: LogCopy) => readonly DiskOperation[]): Promise<void> {
-    await this.#onAll((copy) => writeAndSync(copy.disks[slot]!, operationsOf(copy)));
+    await this.#onAll((copy) => commitToDisk(copy.disks[slot]!, operationsOf(copy)));
   }
 
   /** Writes to one file of one copy, not yet durable. Drops the copy if it fails. */
@@ -104,7 +104,7 @@ export class LogCopies {
   async heal(copy: LogCopy, slot: number, operation: DiskOperation): Promise<void> {
     if (copy.state !== "current") return;
     try {
-      await writeAndSync(copy.disks[slot]!, [operation]);
+      await commitToDisk(copy.disks[slot]!, [operation]);
     } catch (error) {
       await this.#drop([{ copy, error: error as Error }]);
     }
@@ -245,12 +245,6 @@ function sizeOf(all: readonly LogCopy[], missing: { copy: LogCopy; error: Error 
   const reasons = missing.map(({ error }) => error.message).join("; ");
   const text = `log: no trusted copy is complete: ${reasons || "none is trusted"}`;
   throw new MirrorvolError("ERR_LOG_MISSING", text, { cause: missing[0]?.error });
-}
-
-async function writeAndSync(disk: Disk, operations: readonly DiskOperation[]): Promise<void> {
-  const error = firstError(await disk.submit(operations));
-  if (error !== null) throw error;
-  await disk.sync();
 }
 
 function firstError(results: readonly (Error | null)[]): Error | null {

@@ -27,7 +27,7 @@ import { EntryEncoder } from "./encoder.ts";
 import { bigintOf, type Checksum, ENTRY_BYTES_MAX, paddedBytes, readOwnChecksum } from "./entry_codec.ts";
 import { HalfRow, type LogHalf } from "./half.ts";
 import { packLocation } from "./location.ts";
-import { LogReader } from "./reader.ts";
+import { LogReader, type LostBlock } from "./reader.ts";
 import { type Recovered, recoverLog } from "./recovery.ts";
 import { resetFiles } from "./reset.ts";
 import { Ring } from "./ring.ts";
@@ -263,6 +263,18 @@ export class Log {
     verify: (bytes: Uint8Array) => boolean,
   ): Promise<void> {
     return this.#reader.read(location, bytes, out, verify);
+  }
+
+  /**
+   * Reads blocks of payload, many at once, into their buffers; `isRight` is asked about each. Resolves with those
+   * that cannot be had, and the error that `read` has for them.
+   */
+  readBlocks(
+    locations: readonly number[],
+    outs: readonly Uint8Array[],
+    isRight: (index: number, block: Uint8Array) => boolean,
+  ): Promise<LostBlock[]> {
+    return this.#reader.readBlocks(locations, outs, isRight);
   }
 
   /** Durable entries from that one on, verified; ends at the durable tail. ERR_LOG_RANGE if it is not held. */

@@ -35,6 +35,12 @@ export interface ReaderOptions {
   readonly onFreed: () => void;
 }
 
+/** A block that no copy has. */
+export interface LostBlock {
+  readonly index: number;
+  readonly error: unknown;
+}
+
 /** How an iteration stands: the entry that comes next. */
 interface Cursor {
   sequence: number;
@@ -61,6 +67,58 @@ export class LogReader {
     const offset = offsetOfLocation(location);
     assert(offset + bytes <= half.endOffset, `log: ${bytes} bytes at ${location} were never written`);
     await this.#pinned(half, () => this.#readVerified(half, offset, out.subarray(0, bytes), verify));
+  }
+
+  /**
+   * Reads blocks of payload, many at once; `isRight` is asked about each. Resolves with those that no copy has, and
+   * why; the others are in their buffers.
+   */
+  async readBlocks(
+    locations: readonly number[],
+    outs: readonly Uint8Array[],
+    isRight: (index: number, block: Uint8Array) => boolean,
+  ): Promise<LostBlock[]> {
+    const failed = await this.#readFirst(locations, outs, isRight);
+    const lost: LostBlock[] = [];
+    for (const index of failed) {
+      const out = outs[index]!;
+      await this.read(locations[index]!, out.length, out, (block) => isRight(index, block)).catch((error) =>
+        lost.push({ index, error }),
+      );
+    }
+    return lost;
+  }
+
+  /** From one copy of each half, as a batch; returns those that are to be looked for elsewhere. */
+  async #readFirst(
+    locations: readonly number[],
+    outs: readonly Uint8Array[],
+    isRight: (index: number, block: Uint8Array) => boolean,
+  ): Promise<number[]> {
+    const failed: number[] = [];
+    const byHalf = new Map<LogHalf, number[]>();
+    for (const [index, location] of locations.entries()) {
+      const half = this.#options.halves.withLocation(location);
+      if (half === undefined) failed.push(index);
+      else if (byHalf.has(half)) byHalf.get(half)!.push(index);
+      else byHalf.set(half, [index]);
+    }
+    const [copy] = this.#options.copies.current;
+    for (const [half, indexes] of byHalf) {
+      const batch = indexes.map((index) => {
+        const offset = offsetOfLocation(locations[index]!);
+        const buffer = outs[index]!;
+        assert(offset + buffer.length <= half.endOffset, `log: nothing was written at ${locations[index]}`);
+        return { kind: "read", offset, buffer } as const;
+      });
+      await this.#pinned(half, async () => {
+        const errors = await copy!.disks[half.slot]!.submit(batch);
+        for (const [at, index] of indexes.entries()) {
+          if (errors[at] !== null || !isRight(index, outs[index]!)) failed.push(index);
+        }
+      });
+    }
+    return failed;
   }
 
   /** Durable entries in order; ends where the durable tail is when it gets there. */

@@ -3,7 +3,8 @@
 //   reading    entries come back from the log files, up to the durable tail
 //   attaching  what is appended from now on stays in the ring and is remembered; the entries before it are
 //              read back as they become durable
-//   live       each entry goes out as it is appended, from the ring, without a copy
+//   live       what is appended in one turn goes out at its end, from the ring, without a copy: entries that lie side
+//              by side there are one message
 //
 // Invariants:
 //   - `sentThrough` grows by one with each entry, whatever the state;
@@ -24,6 +25,8 @@ import type { RingHold } from "./ring_hold.ts";
 
 /** Smaller than any ring, so that a slow mirror does not fill it. */
 export const BUFFERED_BYTES_MAX = 1024 * 1024;
+/** Entries are joined up to so many bytes: small enough for the peer's inbox. */
+const MESSAGE_FULL_BYTES = 256 * 1024;
 
 export interface ForwarderOptions {
   readonly volume: ReplicatedVolume;
@@ -52,7 +55,9 @@ export class Forwarder {
   #attached: AppendedEntry[] = [];
   /** What is appended behind this entry is taken from the ring. */
   #attachedAt = 0;
-  /** Sequences sent from the ring whose callback is outstanding, oldest first. */
+  /** Appended in this turn, not sent yet. */
+  #due: AppendedEntry[] = [];
+  /** The first sequence of each message that was sent from the ring and whose callback is outstanding, oldest first. */
   readonly #outstanding: number[] = [];
 
   constructor(options: ForwarderOptions) {
@@ -76,7 +81,7 @@ export class Forwarder {
   }
 
   onAppended(entry: AppendedEntry): void {
-    if (this.#state === "live") this.#sendLive(entry);
+    if (this.#state === "live") this.#sendSoon(entry);
     else if (this.#state === "attaching") this.#attached.push(entry);
   }
 
@@ -84,11 +89,13 @@ export class Forwarder {
   stop(): void {
     this.#state = "stopped";
     this.#attached = [];
+    this.#due = [];
     this.#holdRing();
   }
 
   #read(): void {
     this.#state = "reading";
+    this.#due = [];
     this.#holdRing();
     void this.#catchUp().catch((error: unknown) => {
       if (this.#isStopped()) return;
@@ -119,7 +126,9 @@ export class Forwarder {
     this.#state = "live";
     const attached = this.#attached;
     this.#attached = [];
-    for (const entry of attached) this.onAppended(entry);
+    this.#due = attached;
+    this.#sendDue();
+    if (this.#state !== "live") return;
     this.#holdRing();
     this.#options.onLive();
   }
@@ -137,17 +146,44 @@ export class Forwarder {
     return underWay.add(streamEntries({ link: this.#link, log, from, through, onSent, isStopped }));
   }
 
-  #sendLive({ sequence, view }: AppendedEntry): void {
-    if (this.#link.bufferedBytes > BUFFERED_BYTES_MAX) return this.#read();
-    assert(sequence === this.#sentThrough + 1, `forwarder: ${sequence} after ${this.#sentThrough}`);
-    this.#sentThrough = sequence;
-    this.#outstanding.push(sequence);
-    const seal = sealOf(view);
-    this.#link.sendBytes(view, () => this.#sent(sequence));
-    if (seal !== null) this.#options.onSeal(seal, sequence);
+  #sendSoon(entry: AppendedEntry): void {
+    if (this.#due.push(entry) === 1) void Promise.resolve().then(() => this.flush());
   }
 
-  /** The connection has let go of the entry, sent or not. */
+  /** Sends at once what the end of the turn would: for what must not overtake it. */
+  flush(): void {
+    if (this.#state === "live") this.#sendDue();
+  }
+
+  #sendDue(): void {
+    for (let from = 0; from < this.#due.length; ) {
+      if (this.#link.bufferedBytes > BUFFERED_BYTES_MAX) return this.#read();
+      const to = endOfMessage(this.#due, from);
+      this.#sendLive(this.#due.slice(from, to));
+      // What is said about a seal that was sent may end the session.
+      if (this.#state !== "live") return;
+      from = to;
+    }
+    this.#due = [];
+  }
+
+  /** Entries that lie side by side in the ring. */
+  #sendLive(entries: readonly AppendedEntry[]): void {
+    const [first] = entries;
+    assert(
+      first!.sequence === this.#sentThrough + 1,
+      `forwarder: ${first!.sequence} after ${this.#sentThrough}`,
+    );
+    this.#sentThrough += entries.length;
+    this.#outstanding.push(first!.sequence);
+    this.#link.sendBytes(joined(entries), () => this.#sent(first!.sequence));
+    for (const { sequence, view } of entries) {
+      const seal = sealOf(view);
+      if (seal !== null) this.#options.onSeal(seal, sequence);
+    }
+  }
+
+  /** The connection has let go of the message that began with the entry, sent or not. */
   #sent(sequence: number): void {
     this.#outstanding.splice(this.#outstanding.indexOf(sequence), 1);
     this.#holdRing();
@@ -166,6 +202,28 @@ export class Forwarder {
   #isStopped(): boolean {
     return this.#state === "stopped";
   }
+}
+
+/** Behind the last entry that goes into one message with the one at `from`. */
+function endOfMessage(entries: readonly AppendedEntry[], from: number): number {
+  const { buffer, byteOffset, length } = entries[from]!.view;
+  let end = byteOffset + length;
+  let to = from + 1;
+  for (; to < entries.length; to++) {
+    const { view } = entries[to]!;
+    const isNext = view.buffer === buffer && view.byteOffset === end;
+    if (!isNext || end + view.length - byteOffset > MESSAGE_FULL_BYTES) break;
+    end += view.length;
+  }
+  return to;
+}
+
+function joined(entries: readonly AppendedEntry[]): Uint8Array {
+  const { view: first } = entries[0]!;
+  if (entries.length === 1) return first;
+  const { view: last } = entries[entries.length - 1]!;
+  const bytes = last.byteOffset + last.length - first.byteOffset;
+  return new Uint8Array(first.buffer, first.byteOffset, bytes);
 }
 
 function sealOf(entry: Uint8Array): number | null {

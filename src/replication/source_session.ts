@@ -125,6 +125,7 @@ export class SourceSession {
 
   /** Asks the mirror to record that it is in sync. */
   sendSync(through: number): void {
+    this.#forwarder?.flush();
     this.#link.send("sync", { through });
   }
 

@@ -4,6 +4,7 @@
 import { BLOCK_BYTES } from "../../assembly/format.ts";
 import type { Timer } from "../io/world.ts";
 import { MirrorvolError } from "../kernel/errors.ts";
+import type { LostBlock } from "../log/reader.ts";
 import type { LogPosition } from "../log/types.ts";
 import { clean, workOffFreeList } from "./cleaner.ts";
 import { CP_INTERVAL_MS } from "./config.ts";
@@ -166,8 +167,38 @@ export class CpRunner {
 /** Reads a half's blocks back from the log file, each verified against the hash that the CP data names. */
 export function contentFrom(core: VolumeCore, half: HalfIndex, cpData: CpData): ContentReader {
   return async (indexes, outs) => {
-    await Promise.all(indexes.map((index, i) => readFromLog(core, half, cpData, index, outs[i]!)));
+    for (const { error } of await readFromLog(core, half, cpData, indexes, outs)) throw error;
   };
+}
+
+/** The same; resolves with the blocks (by their place in `indexes`) that the log does not have, and why. */
+export async function readFromLog(
+  core: VolumeCore,
+  half: HalfIndex,
+  cpData: CpData,
+  indexes: readonly number[],
+  outs: readonly Uint8Array[],
+): Promise<LostBlock[]> {
+  const found: number[] = [];
+  const locations: number[] = [];
+  const lost: LostBlock[] = [];
+  for (const [at, index] of indexes.entries()) {
+    const location = locationOf(half, cpData, index);
+    if (location === null) lost.push({ index: at, error: lacks(cpData.lbas[index]!) });
+    else {
+      found.push(at);
+      locations.push(location);
+    }
+  }
+  const wanted = found.map((at) => outs[at]!);
+  const isRight = hashChecker(core, cpData.hashes, (at) => indexes[found[at]!]! * 4);
+  for (const { index, error } of await core.log.readBlocks(locations, wanted, isRight))
+    lost.push({ index: found[index]!, error });
+  return lost;
+}
+
+function lacks(lba: number): MirrorvolError {
+  return new MirrorvolError("ERR_LOG_LACKS", `the log has no entry with the content of block ${lba}`);
 }
 
 /** Is there an entry in the half's part of the log whose content for this block is the one the CP data names? */
@@ -179,27 +210,23 @@ export function locationOf(half: HalfIndex, cpData: CpData, index: number): numb
     : null;
 }
 
-async function readFromLog(
-  core: VolumeCore,
-  half: HalfIndex,
-  cpData: CpData,
-  index: number,
-  out: Uint8Array,
-): Promise<void> {
-  const location = locationOf(half, cpData, index);
-  if (location === null) {
-    throw new MirrorvolError(
-      "ERR_LOG_LACKS",
-      `the log has no entry with the content of block ${cpData.lbas[index]}`,
-    );
-  }
-  await core.log.read(location, BLOCK_BYTES, out, verifier(core, cpData.hashes, index * 4));
-}
-
 export function verifier(core: VolumeCore, hashes: Uint32Array, at: number): (block: Uint8Array) => boolean {
   const actual = new Uint32Array(4);
   return (block) => {
     core.kernel.hashBlock(block, actual);
     return hashEquals(actual, 0, hashes, at);
+  };
+}
+
+/** The same for many: `hashAt` says where a block's hash stands. */
+export function hashChecker(
+  core: VolumeCore,
+  hashes: Uint32Array,
+  hashAt: (index: number) => number,
+): (index: number, block: Uint8Array) => boolean {
+  const actual = new Uint32Array(4);
+  return (index, block) => {
+    core.kernel.hashBlock(block, actual);
+    return hashEquals(actual, 0, hashes, hashAt(index));
   };
 }

@@ -25,7 +25,7 @@ export interface ApplyOptions {
   readonly changes?: SuperblockChanges;
 }
 
-const BATCH_BLOCKS = 64;
+const BATCH_BLOCKS = 256;
 const ZERO_HASH = new Uint32Array(4);
 
 /** Makes CP cpData.cp. "mismatch": the root differs from the expected one, nothing was committed. */

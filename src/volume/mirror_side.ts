@@ -15,7 +15,7 @@ import { assert, MirrorvolError } from "../kernel/errors.ts";
 import type { AppendedEntry } from "../log/types.ts";
 import { hashesOf } from "./appender.ts";
 import { workOffFreeList } from "./cleaner.ts";
-import { contentFrom, locationOf, verifier } from "./consistency_point.ts";
+import { contentFrom, readFromLog } from "./consistency_point.ts";
 import type { VolumeCore } from "./core.ts";
 import { applyCp, type ContentReader } from "./cp_apply.ts";
 import type { CpData } from "./cp_data.ts";
@@ -169,11 +169,11 @@ export class MirrorSide {
   #readOrFetch(half: HalfIndex, data: CpData, options: CpApplication): ContentReader {
     return async (indexes, outs) => {
       const missing: number[] = [];
-      await Promise.all(
-        indexes.map(async (index, i) => {
-          if (!(await this.#readFromLog(half, data, index, outs[i]!))) missing.push(i);
-        }),
-      );
+      for (const { index, error } of await readFromLog(this.#core, half, data, indexes, outs)) {
+        const code = error instanceof MirrorvolError ? error.code : "";
+        if (code !== "ERR_LOG_CORRUPT" && code !== "ERR_LOG_LACKS") throw error;
+        missing.push(index);
+      }
       if (missing.length === 0) return;
       missing.sort((a, b) => a - b);
       const lbas = missing.map((i) => data.lbas[indexes[i]!]!);
@@ -183,18 +183,6 @@ export class MirrorSide {
       }
       this.#core.emit("blocksfetched", { cp: data.cp, blocks: missing.length });
     };
-  }
-
-  async #readFromLog(half: HalfIndex, data: CpData, index: number, out: Uint8Array): Promise<boolean> {
-    const location = locationOf(half, data, index);
-    if (location === null) return false;
-    try {
-      await this.#core.log.read(location, BLOCK_BYTES, out, verifier(this.#core, data.hashes, index * 4));
-      return true;
-    } catch (error) {
-      if (error instanceof MirrorvolError && error.code === "ERR_LOG_CORRUPT") return false;
-      throw error;
-    }
   }
 
   #verified(lba: number, data: CpData, index: number, block: Uint8Array | undefined): Uint8Array {

@@ -1,9 +1,17 @@
 // Reading what is visible: the dirty indexes first (newest half first), then the image; every block verified.
 import { BLOCK_BYTES } from "../../assembly/format.ts";
 import { MirrorvolError } from "../kernel/errors.ts";
-import { verifier } from "./consistency_point.ts";
+import { hashChecker } from "./consistency_point.ts";
 import type { VolumeCore } from "./core.ts";
 import type { Found } from "./halves.ts";
+import { copyWords } from "./words.ts";
+
+/** A block whose newest content is in the log. */
+interface InLog {
+  readonly lba: number;
+  readonly found: Found;
+  readonly out: Uint8Array;
+}
 
 export class VolumeReader {
   readonly #core: VolumeCore;
@@ -33,28 +41,33 @@ export class VolumeReader {
     this.#refuseInDoubt(first, count);
     const lbas: number[] = [];
     const outs: Uint8Array[] = [];
-    const fromLog: Promise<void>[] = [];
+    const fromLog: InLog[] = [];
     for (let i = 0; i < count; i++) {
       const out = bytes.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES);
       const found = this.#core.halves.find(first + i);
       if (found === null) {
         lbas.push(first + i);
         outs.push(out);
-      } else if (!found.isHole) fromLog.push(this.#readFromLog(first + i, found, out, signal));
+      } else if (!found.isHole) fromLog.push({ lba: first + i, found, out });
       else out.fill(0);
     }
+    if (fromLog.length === 0) return this.#core.store.readBlocks(lbas, outs, signal);
     const fromImage = lbas.length > 0 ? this.#core.store.readBlocks(lbas, outs, signal) : null;
     // All of them settle before an error is passed on: nothing writes into the buffer afterwards.
-    for (const result of await Promise.allSettled([fromImage, ...fromLog])) {
+    for (const result of await Promise.allSettled([fromImage, this.#readFromLog(fromLog, signal)])) {
       if (result.status === "rejected") throw result.reason;
     }
   }
 
-  async #readFromLog(lba: number, found: Found, out: Uint8Array, signal?: AbortSignal): Promise<void> {
-    const hash = found.hashes.slice(found.hashAt, found.hashAt + 4);
-    try {
-      await this.#core.log.read(found.location, BLOCK_BYTES, out, verifier(this.#core, hash, 0));
-    } catch (error) {
+  async #readFromLog(blocks: readonly InLog[], signal?: AbortSignal): Promise<void> {
+    // The indexes go on changing.
+    const hashes = new Uint32Array(blocks.length * 4);
+    for (const [at, { found }] of blocks.entries()) copyWords(found.hashes, found.hashAt, hashes, at * 4, 4);
+    const isRight = hashChecker(this.#core, hashes, (at) => at * 4);
+    const locations = blocks.map(({ found }) => found.location);
+    const outs = blocks.map(({ out }) => out);
+    for (const { index, error } of await this.#core.log.readBlocks(locations, outs, isRight)) {
+      const { lba, found, out } = blocks[index]!;
       // The half's CP may have been committed meanwhile, and the half used again: the image has the block then.
       if (!found.half.isCommitted) throw error;
       await this.#readBlocks(lba, 1, out, signal);

@@ -10,16 +10,21 @@ import { settle } from "../support/manual_clock.ts";
 
 const test = suite("forwarder");
 
+const ENTRY_BYTES = 512;
+const RING_ENTRIES = 4;
+
 /** A connection that takes everything, and lets go when it is told to; a log whose end the test moves. */
 function start() {
   const sent: number[] = [];
+  const messages: number[] = [];
   const letGo: (() => void)[] = [];
   const kept: number[] = [];
   const failures: unknown[] = [];
   const link = {
     bufferedBytes: 0,
-    sendBytes: (view: Uint8Array, done: () => void) => {
-      sent.push(view[8]!);
+    sendBytes: (message: Uint8Array, done: () => void) => {
+      messages.push(message.length);
+      for (let at = 0; at < message.length; at += ENTRY_BYTES) sent.push(message[at + 8]!);
       letGo.push(done);
     },
   } as unknown as Link;
@@ -40,12 +45,13 @@ function start() {
     onFailed: (error) => failures.push(error),
   });
   forwarder.start();
+  const ring = new Uint8Array(RING_ENTRIES * ENTRY_BYTES);
   const append = (sequence: number) => {
-    const view = new Uint8Array(512);
+    const view = ring.subarray((sequence % RING_ENTRIES) * ENTRY_BYTES).subarray(0, ENTRY_BYTES);
     view[8] = sequence;
     forwarder.onAppended({ sequence, view } as unknown as AppendedEntry);
   };
-  return { forwarder, sent, letGo, kept, failures, append, becomeDurable };
+  return { forwarder, sent, messages, letGo, kept, failures, append, becomeDurable };
 }
 
 test("entries that are appended while it attaches go out first, all of them and in order", async () => {
@@ -56,18 +62,38 @@ test("entries that are appended while it attaches go out first, all of them and 
   becomeDurable();
   await settle();
   append(3);
+  assert.equal(sent, [1, 2], "at the end of the turn, with what else it appends");
+  await settle();
   assert.equal(failures, []);
   assert.equal(sent, [1, 2, 3]);
   assert.is(forwarder.sentThrough, 3);
   assert.ok(forwarder.isLive);
 });
 
+test("what one turn appends is one message, as far as it lies side by side in the ring", async () => {
+  const { forwarder, sent, messages, kept, letGo, append, becomeDurable } = start();
+  becomeDurable();
+  await settle();
+  for (let sequence = 1; sequence <= RING_ENTRIES; sequence++) append(sequence);
+  assert.is(kept.at(-1), 0, "what is not sent yet stays in the ring");
+  await settle();
+  assert.equal(sent, [1, 2, 3, 4]);
+  assert.equal(messages, [3 * ENTRY_BYTES, ENTRY_BYTES]);
+  letGo[0]!();
+  assert.is(kept.at(-1), 3);
+  append(5);
+  forwarder.flush();
+  assert.is(forwarder.sentThrough, 5, "at once, before something that must not overtake it");
+});
+
 test("the ring keeps an entry until the connection has let go of it, also when nothing is sent any more", async () => {
   const { forwarder, letGo, kept, append, becomeDurable } = start();
   becomeDurable();
   await settle();
-  append(1);
-  append(2);
+  for (const sequence of [1, 2]) {
+    append(sequence);
+    await settle();
+  }
   assert.is(kept.at(-1), 0, "both are looked at");
   letGo[0]!();
   assert.is(kept.at(-1), 1);
