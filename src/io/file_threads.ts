@@ -13,8 +13,8 @@
 import { Worker } from "node:worker_threads";
 
 /** Bytes of one job. */
-export const JOB_BYTES_MAX = 1024 * 1024 + 64 * 1024;
-export const JOB_PIECES_MAX = 512;
+const JOB_BYTES_MAX = 1024 * 1024 + 64 * 1024;
+const JOB_PIECES_MAX = 512;
 const THREADS_MAX = 4;
 /** Jobs that find no thread free before one more is started. */
 const MISSES_PER_THREAD = 32;

@@ -229,3 +229,10 @@ export function writeU64(view: DataView, at: number, value: number): void {
   view.setUint32(at, value % WORD, true);
   view.setUint32(at + 4, Math.floor(value / WORD), true);
 }
+
+/** Of a payload in parts. */
+export function payloadBytesOf(parts: readonly Uint8Array[]): number {
+  let bytes = 0;
+  for (const part of parts) bytes += part.length;
+  return bytes;
+}

@@ -24,10 +24,17 @@ import {
 import { assert, MirrorvolError } from "../kernel/errors.ts";
 import { LogCopies } from "./copies.ts";
 import { EntryEncoder } from "./encoder.ts";
-import { bigintOf, type Checksum, ENTRY_BYTES_MAX, paddedBytes, readOwnChecksum } from "./entry_codec.ts";
+import {
+  bigintOf,
+  type Checksum,
+  ENTRY_BYTES_MAX,
+  paddedBytes,
+  payloadBytesOf,
+  readOwnChecksum,
+} from "./entry_codec.ts";
 import { HalfRow, type LogHalf } from "./half.ts";
 import { packLocation } from "./location.ts";
-import { LogReader, type LostBlock } from "./reader.ts";
+import { LogReader } from "./reader.ts";
 import { type Recovered, recoverLog } from "./recovery.ts";
 import { resetFiles } from "./reset.ts";
 import { Ring } from "./ring.ts";
@@ -194,7 +201,7 @@ export class Log {
     payload: readonly Uint8Array[] | null,
   ): AppendedEntry | null {
     this.#assertUsable();
-    const payloadBytes = payload === null ? 0 : sumBytes(payload);
+    const payloadBytes = payload === null ? 0 : payloadBytesOf(payload);
     assert(payloadBytes <= this.entryPayloadMax, `log: a payload of ${payloadBytes} bytes is too large`);
     const place = this.#findPlace(kind, payloadBytes);
     if (place === null) return null;
@@ -213,9 +220,9 @@ export class Log {
   adopt(entry: Uint8Array): AppendedEntry | null {
     this.#assertUsable();
     const payloadBytes = entry.length - ENTRY_HEADER_BYTES;
-    if (payloadBytes < 0 || payloadBytes > ENTRY_PAYLOAD_MAX) {
+    const isEntry = payloadBytes >= 0 && payloadBytes <= ENTRY_PAYLOAD_MAX;
+    if (!isEntry)
       throw new MirrorvolError("ERR_ENTRY_FORMAT", `log entry: ${entry.length} bytes are no entry`);
-    }
     // The ring has room for the entry first of all: it is checked where it will stay.
     const ringOffset = this.#ring.find(paddedBytes(payloadBytes));
     if (ringOffset < 0) return this.#refuse();
@@ -256,26 +263,10 @@ export class Log {
    * Reads payload back from the files; the location is an entry's, plus the index of a block. `verify` sees
    * each copy's bytes until it accepts some; a copy with others is healed. Throws ERR_LOG_CORRUPT if none do.
    */
-  read(
-    location: number,
-    bytes: number,
-    out: Uint8Array,
-    verify: (bytes: Uint8Array) => boolean,
-  ): Promise<void> {
-    return this.#reader.read(location, bytes, out, verify);
-  }
+  readonly read: LogReader["read"] = (...all) => this.#reader.read(...all);
 
-  /**
-   * Reads blocks of payload, many at once, into their buffers; `isRight` is asked about each. Resolves with those
-   * that cannot be had, and the error that `read` has for them.
-   */
-  readBlocks(
-    locations: readonly number[],
-    outs: readonly Uint8Array[],
-    isRight: (index: number, block: Uint8Array) => boolean,
-  ): Promise<LostBlock[]> {
-    return this.#reader.readBlocks(locations, outs, isRight);
-  }
+  /** The same for many blocks at once; resolves with those that cannot be had, and why. */
+  readonly readBlocks: LogReader["readBlocks"] = (...all) => this.#reader.readBlocks(...all);
 
   /** Durable entries from that one on, verified; ends at the durable tail. ERR_LOG_RANGE if it is not held. */
   entries(fromSequence: number): AsyncIterable<EntryView> {
@@ -401,10 +392,4 @@ export class Log {
 
 function closedError(): MirrorvolError {
   return new MirrorvolError("ERR_LOG_CLOSED", "log: it is closed");
-}
-
-function sumBytes(parts: readonly Uint8Array[]): number {
-  let bytes = 0;
-  for (const part of parts) bytes += part.length;
-  return bytes;
 }

@@ -116,8 +116,8 @@ export class SourceSession {
   onCpCommitted(cp: number, root: Uint8Array): void {
     const remote = this.#remote;
     if (this.#cps === null || remote === null) return;
-    if (remote.cp === cp && !bytesEqual(remote.root, root))
-      return this.#repair(cp, "the mirror made it before");
+    const isOther = remote.cp === cp && !bytesEqual(remote.root, root);
+    if (isOther) return this.#repair(cp, "the mirror made it before");
     this.#run(() => this.#images.pin());
     this.#cps.step();
     this.#cps.committed();
@@ -274,9 +274,8 @@ export class SourceSession {
 
   #onAck({ received, durable }: BodyOf<"ack">): void {
     const sent = this.#forwarder!.sentThrough;
-    if (received > sent || durable > received) {
-      throw wireFault(`an acknowledgement of ${received}, ${durable} of ${sent} entries`);
-    }
+    const isPossible = durable <= received && received <= sent;
+    if (!isPossible) throw wireFault(`an acknowledgement of ${received}, ${durable} of ${sent} entries`);
     this.#options.host.onAck(this, received, durable);
   }
 

@@ -202,7 +202,7 @@ function lacks(lba: number): MirrorvolError {
 }
 
 /** Is there an entry in the half's part of the log whose content for this block is the one the CP data names? */
-export function locationOf(half: HalfIndex, cpData: CpData, index: number): number | null {
+function locationOf(half: HalfIndex, cpData: CpData, index: number): number | null {
   const found = half.index.find(cpData.lbas[index]!);
   if (found?.kind !== "block") return null;
   return hashEquals(half.index.hashes, found.slot * 4, cpData.hashes, index * 4)

@@ -262,7 +262,8 @@ export class Store {
         if (await this.#keeper.lock.run(() => this.#commit(transaction, ledger, outcome, membersBefore)))
           return true;
       } catch (error) {
-        if (this.raid.present === membersBefore || this.raid.present === 0) throw error;
+        if (this.raid.present === membersBefore) throw error;
+        if (this.raid.present === 0) this.refuseTooFew();
       } finally {
         this.#ledger = null;
         this.nodes.unwritten = null;

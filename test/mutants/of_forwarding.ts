@@ -35,8 +35,8 @@ export const OF_FORWARDING: readonly Mutant[] = [
     rules: ["5.1"],
     promise: "an acknowledgement beyond what was sent ends the session",
     file: "src/replication/source_session.ts",
-    original: "if (received > sent || durable > received) {",
-    replacement: "if (received < 0) {",
+    original: "const isPossible = durable <= received && received <= sent;",
+    replacement: "const isPossible = received >= 0;",
     killers: ["replication/claims"],
   },
   {
@@ -44,8 +44,8 @@ export const OF_FORWARDING: readonly Mutant[] = [
     rules: ["B"],
     promise: "each entry goes to the mirror as it is appended",
     file: "src/replication/forwarder.ts",
-    original: "for (const entry of attached) this.onAppended(entry);",
-    replacement: "for (const entry of attached.slice(1)) this.onAppended(entry);",
+    original: "this.#due = attached;",
+    replacement: "this.#due = attached.slice(1);",
     killers: ["replication/forwarder"],
   },
   {

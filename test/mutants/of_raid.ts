@@ -116,8 +116,8 @@ export const OF_RAID: readonly Mutant[] = [
     rules: ["5.2"],
     promise: "a failed fsync is fatal for its disk: a later one that succeeds would prove nothing",
     file: "src/io/node_disk.ts",
-    original: "throw this.#failure;\n    });",
-    replacement: "const failure = this.#failure;\n      this.#failure = null;\n      throw failure;\n    });",
+    original: "return this.#failure;\n  }",
+    replacement: "const failure = this.#failure;\n    this.#failure = null;\n    return failure;\n  }",
     killers: ["io/node_storage"],
   },
   {

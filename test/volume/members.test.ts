@@ -155,10 +155,13 @@ for (const { name, changes, losses } of [
         storage.judge = (call) => {
           if (config.members.slice(0, lost).includes(call.path)) assert.unreachable(`${call.path} is in use`);
           if (call.path !== path || call.kind === "read") return null;
-          const isSuperblock = call.kind === "write" && call.length === SUPERBLOCK_BYTES;
+          const isOutside = call.offset < dataOffset || call.offset >= tailOffset(config.memberBytes!);
+          const isSuperblock = call.kind === "write" && isOutside && call.length === SUPERBLOCK_BYTES;
           if (isSuperblock) hasSuperblock = true;
           const area = isSuperblock ? "superblock" : call.offset >= dataOffset ? "data" : "table";
           const what = call.kind === "sync" ? (hasSuperblock ? "superblock sync" : "sync") : area;
+          // What was under way before may end with its superblock.
+          if (call.kind === "sync") hasSuperblock = false;
           isBroken ||= what === fault;
           return isBroken ? eio(call) : null;
         };

@@ -1,0 +1,108 @@
+// Threads for file work: what they did is what they said, and what the system refuses is told as it is elsewhere.
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { DiskOperation } from "../../src/io/disk.ts";
+import { type JobError, type Piece, runInThread } from "../../src/io/file_threads.ts";
+import { NodeDisk } from "../../src/io/node_disk.ts";
+import { codeOf } from "../support/code_of.ts";
+import { assert, suite } from "../support/harness.ts";
+
+/** Where there are threads. */
+export const runtime = "node";
+
+const test = suite("file threads");
+const folder = mkdtempSync(join(tmpdir(), "mirrorvol-threads-"));
+process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+const JOBS = 30_000;
+const BLOCK = 4096;
+
+/** A thread comes when enough jobs have found none. */
+async function inThread(
+  kind: "read" | "commit",
+  fd: number,
+  pieces: readonly Piece[],
+): Promise<JobError | null> {
+  for (;;) {
+    const job = runInThread(kind, fd, pieces);
+    if (job !== null) return job;
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+}
+
+async function withFile(flags: string, use: (fd: number, path: string) => Promise<void>): Promise<void> {
+  const path = join(folder, "file");
+  const fd = openSync(path, flags);
+  try {
+    await use(fd, path);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+test("what is committed is in the file, what is read is in its buffers", async () => {
+  await withFile("w+", async (fd, path) => {
+    const pieces = [3, 0, 7].map((at) => ({
+      offset: at * BLOCK,
+      buffer: new Uint8Array(BLOCK).fill(at + 1),
+    }));
+    assert.is(await inThread("commit", fd, pieces), null);
+    const file = readFileSync(path);
+    for (const { offset, buffer } of pieces)
+      assert.equal(new Uint8Array(file.subarray(offset, offset + BLOCK)), buffer);
+    const read = pieces.map(({ offset }) => ({ offset, buffer: new Uint8Array(BLOCK) }));
+    assert.is(await inThread("read", fd, read), null);
+    assert.equal(read, pieces);
+  });
+});
+
+test("what the system refuses is told, with the piece that it was about", async () => {
+  await withFile("r", async (fd) => {
+    const buffer = new Uint8Array(BLOCK);
+    const beyond = await inThread("read", fd, [
+      { offset: 0, buffer },
+      { offset: 8 * BLOCK - 100, buffer },
+    ]);
+    assert.is(beyond?.piece, 1);
+    assert.match(beyond!.cause.message, "ended after 100 of 4096 bytes");
+    const refused = await inThread("commit", fd, [{ offset: 0, buffer }]);
+    assert.is(refused?.piece, 0);
+    assert.is((refused!.cause as { code?: string }).code, "EBADF");
+    assert.match(refused!.cause.message, "bad file descriptor, write");
+  });
+});
+
+test("a sync that fails is fatal for the disk", async () => {
+  // It takes writes, and no syncs.
+  const fd = openSync("/dev/null", "r+");
+  const batch: DiskOperation[] = [{ kind: "write", offset: 0, buffer: new Uint8Array(BLOCK) }];
+  const failed = await inThread("commit", fd, batch);
+  assert.equal([failed?.piece, (failed?.cause as { code?: string } | undefined)?.code], [null, "EINVAL"]);
+  const disk = new NodeDisk({ path: "/dev/null", fd, bytes: 2 * BLOCK, isReadOnly: false });
+  assert.is(await codeOf(disk.commit(batch)), "ERR_DISK_FAILED");
+  assert.is((await disk.submit(batch))[0] === null, false, "nothing goes to it any more");
+  assert.is(await codeOf(disk.commit(batch)), "ERR_DISK_FAILED");
+  await disk.close();
+});
+
+test("each job is done when it is said to be, however fast they follow one another", async () => {
+  await withFile("w+", async (fd) => {
+    const buffer = new Uint8Array(64);
+    const stamp = new Uint32Array(buffer.buffer, 0, 1);
+    for (let job = 0; job < JOBS; job++) {
+      stamp[0] = job;
+      assert.is(await inThread("read", fd, []), null);
+      if (job % 1000 !== 0) continue;
+      assert.is(await inThread("commit", fd, [{ offset: 0, buffer }]), null);
+      const read = new Uint8Array(64);
+      assert.is(await inThread("read", fd, [{ offset: 0, buffer: read }]), null);
+      assert.equal(read, buffer);
+    }
+  });
+});
+
+test("a job that is too large for a thread is refused", () => {
+  assert.is(runInThread("read", 0, [{ offset: 0, buffer: new Uint8Array(2 << 20) }]), null);
+});
+
+test.run();
