@@ -147,15 +147,12 @@ export class Forwarder {
   }
 
   #sendSoon(entry: AppendedEntry): void {
-    if (this.#due.push(entry) === 1) void Promise.resolve().then(() => this.flush());
-  }
-
-  /** Sends at once what the end of the turn would: for what must not overtake it. */
-  flush(): void {
-    if (this.#state === "live") this.#sendDue();
+    if (this.#due.push(entry) === 1) void Promise.resolve().then(() => this.#sendDue());
   }
 
   #sendDue(): void {
+    // It may have ended since.
+    if (this.#state !== "live") return;
     for (let from = 0; from < this.#due.length; ) {
       if (this.#link.bufferedBytes > BUFFERED_BYTES_MAX) return this.#read();
       const to = endOfMessage(this.#due, from);

@@ -116,8 +116,8 @@ export class SourceSession {
   onCpCommitted(cp: number, root: Uint8Array): void {
     const remote = this.#remote;
     if (this.#cps === null || remote === null) return;
-    const isOther = remote.cp === cp && !bytesEqual(remote.root, root);
-    if (isOther) return this.#repair(cp, "the mirror made it before");
+    if (remote.cp === cp && !bytesEqual(remote.root, root))
+      return this.#repair(cp, "the mirror made it before");
     this.#run(() => this.#images.pin());
     this.#cps.step();
     this.#cps.committed();
@@ -125,7 +125,6 @@ export class SourceSession {
 
   /** Asks the mirror to record that it is in sync. */
   sendSync(through: number): void {
-    this.#forwarder?.flush();
     this.#link.send("sync", { through });
   }
 

@@ -62,8 +62,8 @@ export const OF_FORWARDING: readonly Mutant[] = [
     rules: ["5.16"],
     promise: "a closed connection may still look at the ring until its callbacks have come",
     file: "src/replication/forwarder.ts",
-    original: "    this.#attached = [];\n    this.#holdRing();\n  }\n\n  #read()",
-    replacement: "    this.#attached = [];\n    this.#options.ring.letGo(this);\n  }\n\n  #read()",
+    original: "    this.#due = [];\n    this.#holdRing();\n  }\n\n  #read()",
+    replacement: "    this.#due = [];\n    this.#options.ring.letGo(this);\n  }\n\n  #read()",
     killers: ["replication/forwarder"],
   },
   {
