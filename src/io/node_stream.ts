@@ -57,6 +57,7 @@ class NodeStream implements ByteStream {
   onClose: (reason: string) => void = () => {};
   readonly #socket: Socket;
   #reason = "closed";
+  #isCorked = false;
 
   constructor(socket: Socket, remote: string) {
     this.#socket = socket;
@@ -73,7 +74,7 @@ class NodeStream implements ByteStream {
     return this.#socket.writableLength;
   }
 
-  /** Corked, the parts go out as one writev. */
+  /** What is written in one turn goes out as one writev at its end. */
   write(parts: readonly Uint8Array[], done?: (error: Error | null) => void): void {
     const report = (cause?: Error | null) => done?.(cause ? this.#closedError(cause) : null);
     const last = parts.length - 1;
@@ -81,10 +82,19 @@ class NodeStream implements ByteStream {
       queueMicrotask(report);
       return;
     }
-    this.#socket.cork();
+    this.#corkForTurn();
     for (let index = 0; index < last; index += 1) this.#socket.write(parts[index]!);
     this.#socket.write(parts[last]!, report);
-    this.#socket.uncork();
+  }
+
+  #corkForTurn(): void {
+    if (this.#isCorked) return;
+    this.#isCorked = true;
+    this.#socket.cork();
+    process.nextTick(() => {
+      this.#isCorked = false;
+      this.#socket.uncork();
+    });
   }
 
   pause(): void {

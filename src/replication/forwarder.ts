@@ -3,8 +3,8 @@
 //   reading    entries come back from the log files, up to the durable tail
 //   attaching  what is appended from now on stays in the ring and is remembered; the entries before it are
 //              read back as they become durable
-//   live       what is appended in one turn goes out at its end, from the ring, without a copy: entries that lie side
-//              by side there are one message
+//   live       what is appended in one turn goes out at its end: small entries as one message, which costs a copy and
+//              saves much more; large ones each as it lies in the ring
 //
 // Invariants:
 //   - `sentThrough` grows by one with each entry, whatever the state;
@@ -26,7 +26,9 @@ import type { RingHold } from "./ring_hold.ts";
 /** Smaller than any ring, so that a slow mirror does not fill it. */
 export const BUFFERED_BYTES_MAX = 1024 * 1024;
 /** Entries are joined up to so many bytes: small enough for the peer's inbox. */
-const MESSAGE_FULL_BYTES = 256 * 1024;
+const JOINED_BYTES_MAX = 256 * 1024;
+/** Buffers for joined entries that are kept for the next ones. */
+const SPARE_BUFFERS_MAX = 4;
 
 export interface ForwarderOptions {
   readonly volume: ReplicatedVolume;
@@ -59,6 +61,7 @@ export class Forwarder {
   #due: AppendedEntry[] = [];
   /** The first sequence of each message that was sent from the ring and whose callback is outstanding, oldest first. */
   readonly #outstanding: number[] = [];
+  readonly #spareBuffers: Uint8Array[] = [];
 
   constructor(options: ForwarderOptions) {
     this.#options = options;
@@ -164,20 +167,31 @@ export class Forwarder {
     this.#due = [];
   }
 
-  /** Entries that lie side by side in the ring. */
+  /** One message. */
   #sendLive(entries: readonly AppendedEntry[]): void {
-    const [first] = entries;
-    assert(
-      first!.sequence === this.#sentThrough + 1,
-      `forwarder: ${first!.sequence} after ${this.#sentThrough}`,
-    );
+    const first = entries[0]!.sequence;
+    assert(first === this.#sentThrough + 1, `forwarder: ${first} after ${this.#sentThrough}`);
     this.#sentThrough += entries.length;
-    this.#outstanding.push(first!.sequence);
-    this.#link.sendBytes(joined(entries), () => this.#sent(first!.sequence));
+    this.#outstanding.push(first);
+    if (entries.length === 1) this.#link.sendBytes(entries[0]!.view, () => this.#sent(first));
+    else this.#sendJoined(entries, first);
     for (const { sequence, view } of entries) {
       const seal = sealOf(view);
       if (seal !== null) this.#options.onSeal(seal, sequence);
     }
+  }
+
+  #sendJoined(entries: readonly AppendedEntry[], first: number): void {
+    const buffer = this.#spareBuffers.pop() ?? new Uint8Array(JOINED_BYTES_MAX);
+    let bytes = 0;
+    for (const { view } of entries) {
+      buffer.set(view, bytes);
+      bytes += view.length;
+    }
+    this.#link.sendBytes(buffer.subarray(0, bytes), () => {
+      if (this.#spareBuffers.length < SPARE_BUFFERS_MAX) this.#spareBuffers.push(buffer);
+      this.#sent(first);
+    });
   }
 
   /** The connection has let go of the message that began with the entry, sent or not. */
@@ -203,24 +217,11 @@ export class Forwarder {
 
 /** Behind the last entry that goes into one message with the one at `from`. */
 function endOfMessage(entries: readonly AppendedEntry[], from: number): number {
-  const { buffer, byteOffset, length } = entries[from]!.view;
-  let end = byteOffset + length;
-  let to = from + 1;
-  for (; to < entries.length; to++) {
-    const { view } = entries[to]!;
-    const isNext = view.buffer === buffer && view.byteOffset === end;
-    if (!isNext || end + view.length - byteOffset > MESSAGE_FULL_BYTES) break;
-    end += view.length;
-  }
-  return to;
-}
-
-function joined(entries: readonly AppendedEntry[]): Uint8Array {
-  const { view: first } = entries[0]!;
-  if (entries.length === 1) return first;
-  const { view: last } = entries[entries.length - 1]!;
-  const bytes = last.byteOffset + last.length - first.byteOffset;
-  return new Uint8Array(first.buffer, first.byteOffset, bytes);
+  let bytes = 0;
+  let to = from;
+  while (to < entries.length && bytes + entries[to]!.view.length <= JOINED_BYTES_MAX)
+    bytes += entries[to++]!.view.length;
+  return Math.max(to, from + 1);
 }
 
 function sealOf(entry: Uint8Array): number | null {
