@@ -24,7 +24,7 @@ export interface Connection {
    * message is delivered here after this call.
    */
   close(reason?: string): void;
-  /** Called with each whole message; the view is only valid during the call. */
+  /** Called with each whole message. It is the receiver's from then on; a small one may lie in memory with others. */
   onMessage: (data: Uint8Array) => void;
   /** Called once, after the last onMessage, for whatever cause. */
   onClose: (reason: string) => void;

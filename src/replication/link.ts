@@ -1,8 +1,8 @@
 // A link is a connection that speaks in frames and log entries. Both sides use it.
 //
 // Invariants:
-//   - nothing happens inside a socket callback: a message is copied into the inbox, and the owner sees it in a
-//     later step, one after the other, in order;
+//   - nothing happens inside a socket callback: a message goes into the inbox, and the owner sees it in a later
+//     step, one after the other, in order;
 //   - the inbox is bounded: when it is full the connection is paused, which reaches the peer as backpressure;
 //   - whatever is wrong with a message, and whatever the owner throws about it, ends the link with a refusal
 //     that says so, and goes no further;
@@ -33,6 +33,8 @@ export interface LinkOptions {
 const INBOX_BYTES_MAX = 2 * 1024 * 1024;
 /** What a message costs beside its bytes. */
 const MESSAGE_COST_BYTES = 64;
+/** A smaller message is copied: it may be a little part of much memory, and would keep all of it. */
+const KEPT_BYTES_MIN = 16 * 1024;
 const CLOSE_REASON_MAX = 100;
 const KEEPALIVES_PER_TIMEOUT = 3;
 
@@ -139,7 +141,7 @@ export class Link {
   #take(bytes: Uint8Array): void {
     if (this.#isClosed) return;
     this.#receivedAtMs = this.#options.clock.nowMs();
-    this.#inbox.push(bytes.slice());
+    this.#inbox.push(bytes.length < KEPT_BYTES_MIN ? bytes.slice() : bytes);
     this.#inboxBytes += bytes.length + MESSAGE_COST_BYTES;
     if (this.#inboxBytes > INBOX_BYTES_MAX && !this.#isPaused) {
       this.#isPaused = true;

@@ -106,7 +106,8 @@ export class MemoryConnection extends MemoryEnd implements Connection {
     this.#isClient = isClient;
     into.onPacket = (data) => {
       this.receivedBytes += wireBytes(data.length, !isClient);
-      this.#onMessage(data);
+      // The channel uses its memory again, as streams do.
+      this.#onMessage(data.slice());
     };
   }
 
