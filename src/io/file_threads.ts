@@ -10,6 +10,7 @@
 //
 // In Deno a thread has other file descriptors than the one that started it: there are none there.
 
+import fs from "node:fs";
 import { Worker } from "node:worker_threads";
 
 /** Bytes of one job. */
@@ -24,17 +25,17 @@ const ERROR_CHARS_MAX = 200;
 const ASKED = 0;
 const DONE = 1;
 const KIND = 2;
-const FD = 3;
-const PIECES = 4;
+const PIECES = 3;
 /** Of the piece that failed; PIECES if it was the sync; -1: nothing failed. */
-const FAILED = 5;
-const ERROR_CHARS = 6;
+const FAILED = 4;
+const ERROR_CHARS = 5;
 const CONTROL_WORDS = 8;
 
 const KIND_READ = 0;
 const KIND_COMMIT = 1;
 
 export interface Piece {
+  readonly fd: number;
   readonly offset: number;
   readonly buffer: Uint8Array;
 }
@@ -48,7 +49,7 @@ export interface JobError {
 /** What a thread shares with the one that started it. */
 interface Shared {
   readonly control: Int32Array;
-  /** Of each piece: where in the file, how many bytes. */
+  /** Of each piece: file descriptor, where in the file, how many bytes. */
   readonly places: Float64Array;
   readonly bytes: Uint8Array;
   /** Code and message of an error, a character each. */
@@ -64,9 +65,11 @@ interface Files {
 
 /** What a thread does. It runs from its own text, so it names nothing from outside. */
 function serve(files: Files, { control, places, bytes, error }: Shared): never {
-  const move = (call: Move, at: number, length: number, offset: number) => {
+  const move = (call: Move, piece: number, at: number, length: number) => {
+    const fd = places[piece * 3]!;
+    const offset = places[piece * 3 + 1]!;
     for (let done = 0; done < length; ) {
-      const moved = call(control[3]!, bytes, at + done, length - done, offset + done);
+      const moved = call(fd, bytes, at + done, length - done, offset + done);
       if (moved === 0) throw new Error(`ended after ${done} of ${length} bytes`);
       done += moved;
     }
@@ -74,22 +77,22 @@ function serve(files: Files, { control, places, bytes, error }: Shared): never {
   for (let turn = 0; ; turn++) {
     Atomics.wait(control, 0, turn);
     const isCommit = control[2] === 1;
-    const pieces = control[4]!;
+    const pieces = control[3]!;
     let piece = 0;
-    control[5] = -1;
+    control[4] = -1;
     try {
       for (let at = 0; piece < pieces; piece++) {
-        const length = places[piece * 2 + 1]!;
-        move(isCommit ? files.writeSync : files.readSync, at, length, places[piece * 2]!);
+        const length = places[piece * 3 + 2]!;
+        move(isCommit ? files.writeSync : files.readSync, piece, at, length);
         at += length;
       }
-      if (isCommit) files.fdatasyncSync(control[3]!);
+      if (isCommit) files.fdatasyncSync(places[0]!);
     } catch (cause) {
       const { code = "", message } = cause as { code?: string; message: string };
       const text = `${code}\n${message}`.slice(0, error.length);
       for (let i = 0; i < text.length; i++) error[i] = text.charCodeAt(i);
-      control[5] = piece;
-      control[6] = text.length;
+      control[4] = piece;
+      control[5] = text.length;
     }
     Atomics.store(control, 1, turn + 1);
     Atomics.notify(control, 1);
@@ -105,7 +108,7 @@ class FileThread {
   readonly #worker: Worker;
   readonly #shared: Shared = {
     control: new Int32Array(new SharedArrayBuffer(CONTROL_WORDS * 4)),
-    places: new Float64Array(new SharedArrayBuffer(JOB_PIECES_MAX * 16)),
+    places: new Float64Array(new SharedArrayBuffer(JOB_PIECES_MAX * 24)),
     bytes: new Uint8Array(new SharedArrayBuffer(JOB_BYTES_MAX)),
     error: new Uint16Array(new SharedArrayBuffer(ERROR_CHARS_MAX * 2)),
   };
@@ -128,8 +131,8 @@ class FileThread {
     });
   }
 
-  async read(fd: number, pieces: readonly Piece[]): Promise<JobError | null> {
-    const failed = await this.#run(KIND_READ, fd, pieces);
+  async read(pieces: readonly Piece[]): Promise<JobError | null> {
+    const failed = await this.#run(KIND_READ, pieces);
     if (failed !== null) return failed;
     let at = 0;
     for (const { buffer } of pieces) {
@@ -139,23 +142,24 @@ class FileThread {
     return null;
   }
 
-  commit(fd: number, pieces: readonly Piece[]): Promise<JobError | null> {
+  commit(pieces: readonly Piece[]): Promise<JobError | null> {
     let at = 0;
     for (const { buffer } of pieces) {
       this.#shared.bytes.set(buffer, at);
       at += buffer.length;
     }
-    return this.#run(KIND_COMMIT, fd, pieces);
+    return this.#run(KIND_COMMIT, pieces);
   }
 
-  async #run(kind: number, fd: number, pieces: readonly Piece[]): Promise<JobError | null> {
+  async #run(kind: number, pieces: readonly Piece[]): Promise<JobError | null> {
     const { control, places } = this.#shared;
     for (let i = 0; i < pieces.length; i++) {
-      places[i * 2] = pieces[i]!.offset;
-      places[i * 2 + 1] = pieces[i]!.buffer.length;
+      const { fd, offset, buffer } = pieces[i]!;
+      places[i * 3] = fd;
+      places[i * 3 + 1] = offset;
+      places[i * 3 + 2] = buffer.length;
     }
     control[KIND] = kind;
-    control[FD] = fd;
     control[PIECES] = pieces.length;
     const turn = this.#turn++;
     this.#worker.ref();
@@ -193,12 +197,11 @@ let count = 0;
 let misses = 0;
 
 /**
- * Runs the job in a thread that is free; null: none is, or the job is too large for one. Reads fill their buffers, a
- * commit writes its pieces and then syncs the file. The result is null when all of it was done.
+ * Runs the job in a thread that is free; null: none is, or the job is too large for one. Reads fill their buffers; a
+ * commit writes its pieces, all of one file, and then syncs it. The result is null when all of it was done.
  */
 export function runInThread(
   kind: "read" | "commit",
-  fd: number,
   pieces: readonly Piece[],
 ): Promise<JobError | null> | null {
   if (!canBeUsed || pieces.length > JOB_PIECES_MAX || bytesOf(pieces) > JOB_BYTES_MAX) return null;
@@ -207,7 +210,7 @@ export function runInThread(
     noteMiss();
     return null;
   }
-  return thread[kind](fd, pieces).finally(() => {
+  return thread[kind](pieces).finally(() => {
     if (!thread.isGone) free.push(thread);
   });
 }
@@ -224,4 +227,45 @@ function bytesOf(pieces: readonly Piece[]): number {
   let bytes = 0;
   for (const { buffer } of pieces) bytes += buffer.length;
   return bytes;
+}
+
+/** So many reads are cheaper in a thread than one by one in the runtime's pool. */
+const GATHERED_MIN = 4;
+
+type ReadDone = (error: Error | null, moved?: number) => void;
+
+interface GatheredRead extends Piece {
+  readonly done: ReadDone;
+}
+
+let gathered: GatheredRead[] = [];
+let gatheredBytes = 0;
+
+/** As fs.read does; the reads of one turn, of whatever files, are one job if there are many. */
+export function readInTurn(fd: number, buffer: Uint8Array, offset: number, done: ReadDone): void {
+  if (!canBeUsed) return readAlone({ fd, offset, buffer, done });
+  const isFull = gathered.length === JOB_PIECES_MAX || gatheredBytes + buffer.length > JOB_BYTES_MAX;
+  if (isFull) readGathered();
+  if (gathered.push({ fd, offset, buffer, done }) === 1) queueMicrotask(readGathered);
+  gatheredBytes += buffer.length;
+}
+
+function readGathered(): void {
+  const reads = gathered;
+  gathered = [];
+  gatheredBytes = 0;
+  const job = reads.length < GATHERED_MIN ? null : runInThread("read", reads);
+  if (job === null) {
+    for (const read of reads) readAlone(read);
+    return;
+  }
+  void job.then((failed) => {
+    // Which of them fail, and how, the system says once more.
+    if (failed === null) for (const { buffer, done } of reads) done(null, buffer.length);
+    else for (const read of reads) readAlone(read);
+  });
+}
+
+function readAlone({ fd, buffer, offset, done }: GatheredRead): void {
+  fs.read(fd, buffer, 0, buffer.length, offset, done);
 }

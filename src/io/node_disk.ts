@@ -18,7 +18,7 @@
 import fs from "node:fs";
 import type { Disk, DiskOperation } from "./disk.ts";
 import { diskError, refuseOperation } from "./disk_errors.ts";
-import { type JobError, runInThread } from "./file_threads.ts";
+import { type JobError, type Piece, readInTurn, runInThread } from "./file_threads.ts";
 
 type Kind = DiskOperation["kind"];
 
@@ -41,6 +41,8 @@ const RUN_OPERATIONS_MAX = "Deno" in globalThis ? 1 : 1024;
 const RUN_BYTES_MAX = 4 * 1024 * 1024;
 /** So many reads that do not touch are cheaper in a thread than one by one. */
 const SCATTERED_READS_MIN = 4;
+/** Longer reads do not wait for company. */
+const GATHERED_BYTES_MAX = 64 * 1024;
 
 export interface NodeDiskOptions {
   readonly path: string;
@@ -87,7 +89,7 @@ export class NodeDisk implements Disk {
       if (refused) throw refused;
     }
     const isSyncing = this.#runningSync !== null || this.#nextSync !== null;
-    const job = isSyncing ? null : runInThread("commit", this.fd, batch);
+    const job = isSyncing ? null : runInThread("commit", this.#piecesOf(batch));
     if (job !== null) return (this.#runningSync = this.#commitInThread(batch, job));
     for (const error of await this.submit(batch)) if (error) throw error;
     await this.sync();
@@ -137,12 +139,13 @@ export class NodeDisk implements Disk {
 
   /** False: not all of it was read, and what could not be is to be found out. */
   async #readInThread(batch: readonly DiskOperation[], refused: readonly (Error | null)[]): Promise<boolean> {
-    const job = runInThread(
-      "read",
-      this.fd,
-      batch.filter((_, place) => refused[place] === null),
-    );
+    const wanted = batch.filter((_, place) => refused[place] === null);
+    const job = runInThread("read", this.#piecesOf(wanted));
     return job !== null && (await this.#track(() => job)) === null;
+  }
+
+  #piecesOf(batch: readonly DiskOperation[]): Piece[] {
+    return batch.map(({ offset, buffer }) => ({ fd: this.fd, offset, buffer }));
   }
 
   #syncFailed(cause: unknown): Error {
@@ -185,7 +188,9 @@ export class NodeDisk implements Disk {
   #move(kind: Kind, buffers: Uint8Array[], offset: number): Promise<number> {
     const only = buffers.length === 1 ? buffers[0]! : null;
     return call((done) => {
-      if (kind === "read" && only) fs.read(this.fd, only, 0, only.length, offset, done);
+      if (kind === "read" && only && only.length <= GATHERED_BYTES_MAX)
+        readInTurn(this.fd, only, offset, done);
+      else if (kind === "read" && only) fs.read(this.fd, only, 0, only.length, offset, done);
       else if (kind === "read") fs.readv(this.fd, buffers, offset, done);
       else if (only) fs.write(this.fd, only, 0, only.length, offset, done);
       else fs.writev(this.fd, buffers, offset, done);

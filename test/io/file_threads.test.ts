@@ -3,7 +3,7 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { DiskOperation } from "../../src/io/disk.ts";
-import { type JobError, type Piece, runInThread } from "../../src/io/file_threads.ts";
+import { type JobError, type Piece, readInTurn, runInThread } from "../../src/io/file_threads.ts";
 import { NodeDisk } from "../../src/io/node_disk.ts";
 import { codeOf } from "../support/code_of.ts";
 import { assert, suite } from "../support/harness.ts";
@@ -21,10 +21,11 @@ const BLOCK = 4096;
 async function inThread(
   kind: "read" | "commit",
   fd: number,
-  pieces: readonly Piece[],
+  places: readonly Omit<Piece, "fd">[],
 ): Promise<JobError | null> {
+  const pieces = places.map((place) => ({ fd, ...place }));
   for (;;) {
-    const job = runInThread(kind, fd, pieces);
+    const job = runInThread(kind, pieces);
     if (job !== null) return job;
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
@@ -101,8 +102,34 @@ test("each job is done when it is said to be, however fast they follow one anoth
   });
 });
 
+test("reads of one turn come with what each of them asked for, and with its own error", async () => {
+  await withFile("w+", async (fd) => {
+    for (let at = 0; at < 8; at++)
+      await inThread("commit", fd, [{ offset: at * BLOCK, buffer: new Uint8Array(BLOCK).fill(at + 1) }]);
+    const read = (offset: number, of = fd) =>
+      new Promise<string>((resolve) => {
+        const buffer = new Uint8Array(BLOCK);
+        readInTurn(of, buffer, offset, (error, moved) =>
+          resolve(error ? (error as { code?: string }).code! : `${moved} ${buffer[0]}`),
+        );
+      });
+    const all = Array.from({ length: 8 }, (_, at) => at);
+    const right = all.map((at) => `4096 ${at + 1}`);
+    assert.equal(await Promise.all(all.map((at) => read(at * BLOCK))), right);
+    const some = [
+      read(0),
+      read(BLOCK),
+      read(0, 9999),
+      read(7 * BLOCK + 4000),
+      read(2 * BLOCK),
+      read(BLOCK, 9998),
+    ];
+    assert.equal(await Promise.all(some), ["4096 1", "4096 2", "EBADF", "96 8", "4096 3", "EBADF"]);
+  });
+});
+
 test("a job that is too large for a thread is refused", () => {
-  assert.is(runInThread("read", 0, [{ offset: 0, buffer: new Uint8Array(2 << 20) }]), null);
+  assert.is(runInThread("read", [{ fd: 0, offset: 0, buffer: new Uint8Array(2 << 20) }]), null);
 });
 
 test.run();

@@ -94,15 +94,6 @@ export const OF_FORWARDING: readonly Mutant[] = [
     killers: ["replication/link"],
   },
   {
-    name: "message-kept-without-a-copy",
-    rules: ["5.16"],
-    promise: "a message belongs to the connection once its callback has returned",
-    file: "src/replication/link.ts",
-    original: "this.#inbox.push(bytes.slice());",
-    replacement: "this.#inbox.push(bytes);",
-    killers: ["replication/link"],
-  },
-  {
     name: "silent-link-kept",
     rules: ["5.17", "3.modes"],
     promise: "a half-open link is found by its silence",

@@ -17,7 +17,7 @@ export const OF_LOG: readonly Mutant[] = [
     rules: ["5.1", "A"],
     promise: "what a thread commits is synced, not only written",
     file: "src/io/file_threads.ts",
-    original: "if (isCommit) files.fdatasyncSync(control[3]!);",
+    original: "if (isCommit) files.fdatasyncSync(places[0]!);",
     replacement: "",
     killers: ["io/file_threads"],
   },
