@@ -2,7 +2,10 @@
 // device; so is the small one in memory that the tests use.
 
 export interface DeviceOptions {
-  /** Aborted when the client is gone: whatever still waits may give up. */
+  /**
+   * Aborted when the client is gone: whatever still waits may give up. All requests of a connection have the same one,
+   * so that many may wait with it.
+   */
   readonly signal?: AbortSignal;
 }
 

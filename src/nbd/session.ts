@@ -42,9 +42,7 @@ export class Session {
   readonly #parser: Parser;
   readonly #host: SessionHost;
   readonly #share: Share;
-  /** One controller for each request on the device: platforms warn when many wait for the same signal. */
-  readonly #running = new Set<AbortController>();
-  #isAborted = false;
+  readonly #abort = new AbortController();
   #arriving: Arriving | null = null;
   #requestsInFlight = 0;
   #bytesInFlight = 0;
@@ -78,8 +76,7 @@ export class Session {
 
   /** The client is gone: what waits may give up. */
   abort(): void {
-    this.#isAborted = true;
-    for (const controller of this.#running) controller.abort();
+    this.#abort.abort();
   }
 
   /** The connection is gone, and with it the payload that was arriving. */
@@ -137,14 +134,11 @@ export class Session {
   async #run({ request, errno, payload }: Arriving, cost: number): Promise<void> {
     let data: Uint8Array | null = null;
     if (errno === ERRNO.none) {
-      const controller = new AbortController();
-      this.#running.add(controller);
       try {
-        data = await runRequest(request, payload, this.#found.device, controller.signal);
+        data = await runRequest(request, payload, this.#found.device, this.#abort.signal);
       } catch (error) {
         errno = this.#report(request, error);
       }
-      this.#running.delete(controller);
     }
     const header = encodeSimpleReply(request, errno);
     this.#host.send(data === null ? [header] : [header, data], () => this.#leave(cost));
@@ -154,7 +148,7 @@ export class Session {
     const errno = errnoOf(error);
     const { command, offset, length } = request;
     // What fails because the client is gone is no failure of the device.
-    if (!this.#isAborted) {
+    if (!this.#abort.signal.aborted) {
       this.#host.onFailure({ exportName: this.exportName, command, offset, length, errno, error });
     }
     return errno;

@@ -10,6 +10,7 @@ import { MirrorvolError } from "../kernel/errors.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { Log } from "../log/log.ts";
 import type { AppendedEntry } from "../log/types.ts";
+import { offAbort, onAbort } from "./aborts.ts";
 import type { VolumeConfig } from "./config.ts";
 import { Halves } from "./halves.ts";
 import { type Frontier, isContent, type PendingEntry, PendingQueue } from "./pending.ts";
@@ -383,15 +384,15 @@ function settleOnce(
   resolve: () => void,
   reject: (error: unknown) => void,
   signal: AbortSignal | undefined,
-  onAbort: () => void,
+  onGivenUp: () => void,
 ): (error: unknown) => void {
   const abort = () => {
-    onAbort();
+    onGivenUp();
     reject(signal?.reason);
   };
-  signal?.addEventListener("abort", abort, { once: true });
+  if (signal !== undefined) onAbort(signal, abort);
   return (error) => {
-    signal?.removeEventListener("abort", abort);
+    if (signal !== undefined) offAbort(signal, abort);
     if (error) reject(error);
     else resolve();
   };

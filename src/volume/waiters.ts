@@ -1,6 +1,8 @@
 // Those who wait for something to change; woken all at once, they look again. Who names a deadline may be told an error
 // instead, when whoever owns the clock finds that it has passed.
 
+import { offAbort, onAbort } from "./aborts.ts";
+
 interface Waiter {
   readonly deadlineMs: number;
   readonly resolve: () => void;
@@ -13,7 +15,7 @@ export class Waiters {
   wait(signal?: AbortSignal, deadlineMs = Number.POSITIVE_INFINITY): Promise<void> {
     if (signal?.aborted) return Promise.reject(signal.reason);
     return new Promise((resolve, reject) => {
-      const end = () => signal?.removeEventListener("abort", abort);
+      const end = () => signal && offAbort(signal, abort);
       const waiter: Waiter = {
         deadlineMs,
         resolve: () => {
@@ -30,7 +32,7 @@ export class Waiters {
         reject(signal?.reason);
       };
       this.#waiting.add(waiter);
-      signal?.addEventListener("abort", abort, { once: true });
+      if (signal) onAbort(signal, abort);
     });
   }
 

@@ -1,6 +1,7 @@
 // A block device in memory for the tests: sparse, so that it may be large; every call is recorded, can be
 // held until the test lets it go, and can be made to fail.
 import type { BlockDevice, DeviceOptions } from "../../src/nbd/export.ts";
+import { onAbort } from "../../src/volume/aborts.ts";
 
 const PAGE_BYTES = 65_536;
 
@@ -86,7 +87,8 @@ export class MemoryDevice implements BlockDevice {
     await new Promise<void>((resolve, reject) => {
       this.calls.push({ operation, offset, length, signal, release: resolve });
       if (!this.holds(operation, offset)) return resolve();
-      signal?.addEventListener("abort", () => {
+      if (signal === undefined) return;
+      onAbort(signal, () => {
         this.abortedCalls += 1;
         reject(signal.reason);
       });
