@@ -78,17 +78,24 @@ export class MapSweep extends TreeSweep {
     this.#blocks = blocks;
   }
 
+  /** The leaf that points to the block, if it is open. */
+  openLeafOf(lba: number): OpenNode | null {
+    return this.openLeaf(Math.floor(lba / LEAF_FANOUT));
+  }
+
+  leafOf(lba: number): Promise<OpenNode> {
+    return this.open(0, Math.floor(lba / LEAF_FANOUT));
+  }
+
   /** True when the block already has this content. */
-  async holds(lba: number, hash: Uint32Array, hashAt: number): Promise<boolean> {
-    const leaf = await this.open(0, Math.floor(lba / LEAF_FANOUT));
+  holds(leaf: OpenNode, lba: number, hash: Uint32Array, hashAt: number): boolean {
     return hashEquals(leaf.words, (lba % LEAF_FANOUT) * LEAF_WORDS + LOGICAL, hash, hashAt);
   }
 
   /** Points a block to a new vvbn; vvbn 0 with the zero hash makes it a hole. */
-  async set(lba: number, vvbn: number, hash: Uint32Array, hashAt: number): Promise<void> {
-    const leaf = await this.open(0, Math.floor(lba / LEAF_FANOUT));
+  set(leaf: OpenNode, lba: number, vvbn: number, hash: Uint32Array, hashAt: number): void {
     const at = (lba % LEAF_FANOUT) * LEAF_WORDS;
-    await this.#unlink(-1, leaf.words, at);
+    this.#unlink(-1, leaf.words, at);
     writeU64(leaf.words, at + VVBN, vvbn);
     writeU64(leaf.words, at + BIRTH, this.#transaction.cp);
     copyWords(hash, hashAt, leaf.words, at + LOGICAL, 4);
@@ -119,25 +126,25 @@ export class MapSweep extends TreeSweep {
   async #trimSubtree(level: number, index: number): Promise<void> {
     if (level === this.height) {
       await this.finish();
-      await this.#clear(level, this.root, 0);
+      this.#clear(level, this.root, 0);
       return;
     }
     const fanout = fanoutOf(level + 1);
     const parent = await this.open(level + 1, Math.floor(index / fanout));
     const at = (index % fanout) * pointerWordsOf(level + 1);
     if (readU64(parent.words, at + VVBN) === 0) return;
-    await this.#clear(level, parent.words, at);
+    this.#clear(level, parent.words, at);
     parent.isDirty = true;
   }
 
-  async #clear(level: number, words: Uint32Array, at: number): Promise<void> {
-    await this.#unlink(level, words, at);
+  #clear(level: number, words: Uint32Array, at: number): void {
+    this.#unlink(level, words, at);
     words.fill(0, at, at + pointerWordsOf(level + 1));
     writeU64(words, at + BIRTH, this.#transaction.cp);
   }
 
   /** Gives up what a pointer to a node of `level` (-1: a data block) refers to. */
-  async #unlink(level: number, words: Uint32Array, at: number): Promise<void> {
+  #unlink(level: number, words: Uint32Array, at: number): void {
     const vvbn = readU64(words, at + VVBN);
     if (vvbn === 0) return;
     const birth = readU64(words, at + BIRTH);

@@ -90,7 +90,8 @@ export class ContainerSweep extends TreeSweep {
   /** vvbns ascending, with their new pvbns (0: free). */
   async apply(changes: readonly (readonly [vvbn: number, pvbn: number])[]): Promise<void> {
     for (const [vvbn, pvbn] of changes) {
-      const leaf = await this.open(0, Math.floor(vvbn / CONTAINER_LEAF_FANOUT));
+      const index = Math.floor(vvbn / CONTAINER_LEAF_FANOUT);
+      const leaf = this.openLeaf(index) ?? (await this.open(0, index));
       const at = (vvbn % CONTAINER_LEAF_FANOUT) * 2;
       const old = readU64(leaf.words, at);
       if (old === pvbn) continue;

@@ -112,34 +112,46 @@ class CpWriter {
   }
 
   async #writeBatch(first: number, last: number): Promise<void> {
+    const { lbas, hashes } = this.#data;
     const changed: number[] = [];
     for (let i = first; i < last; i++) {
-      if (!(await this.#sweep.holds(this.#data.lbas[i]!, this.#data.hashes, i * 4))) changed.push(i);
+      const leaf = this.#sweep.openLeafOf(lbas[i]!) ?? (await this.#sweep.leafOf(lbas[i]!));
+      if (!this.#sweep.holds(leaf, lbas[i]!, hashes, i * 4)) changed.push(i);
     }
-    const filled = changed.filter((i) => !hashIsZero(this.#data.hashes, i * 4));
+    const filled = changed.filter((i) => !hashIsZero(hashes, i * 4));
     if (filled.length > 0) await this.#read(filled, this.#outs.slice(0, filled.length));
     let out = 0;
     for (const i of changed) {
-      const block = hashIsZero(this.#data.hashes, i * 4) ? null : this.#outs[out++]!;
-      await putBlock(
-        this.#transaction,
-        this.#sweep,
-        this.#data.lbas[i]!,
-        this.#data.hashes.slice(i * 4, i * 4 + 4),
-        block,
-      );
+      const block = hashIsZero(hashes, i * 4) ? null : this.#outs[out++]!;
+      const put = putBlock(this.#transaction, this.#sweep, lbas[i]!, hashes.slice(i * 4, i * 4 + 4), block);
+      if (put !== undefined) await put;
     }
   }
 }
 
-/** Gives a block new content; null: zeros. */
-export async function putBlock(
+/** Gives a block new content; null: zeros. A promise only where something has to be waited for. */
+export function putBlock(
   transaction: Transaction,
   sweep: MapSweep,
   lba: number,
   hash: Uint32Array,
   block: Uint8Array | null,
+): Promise<void> | undefined {
+  const vvbn = block === null ? 0 : transaction.placeNewNow(RECORD_KIND_DATA, 0, hash, block);
+  const leaf = vvbn === null ? null : sweep.openLeafOf(lba);
+  if (vvbn === null || leaf === null) return putWaiting(transaction, sweep, lba, hash, block, vvbn);
+  sweep.set(leaf, lba, vvbn, block === null ? ZERO_HASH : hash, 0);
+  return undefined;
+}
+
+async function putWaiting(
+  transaction: Transaction,
+  sweep: MapSweep,
+  lba: number,
+  hash: Uint32Array,
+  block: Uint8Array | null,
+  placed: number | null,
 ): Promise<void> {
-  const vvbn = block === null ? 0 : await transaction.placeNew(RECORD_KIND_DATA, 0, hash, block);
-  await sweep.set(lba, vvbn, block === null ? ZERO_HASH : hash, 0);
+  const vvbn = placed ?? (await transaction.placeNew(RECORD_KIND_DATA, 0, hash, block!));
+  sweep.set(await sweep.leafOf(lba), lba, vvbn, block === null ? ZERO_HASH : hash, 0);
 }

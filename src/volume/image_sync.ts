@@ -148,7 +148,8 @@ class ImageWalk {
       for (const child of some) {
         const hash = hashes.slice(child * 4, child * 4 + 4);
         const block = hashIsZero(hash, 0) ? null : this.#verified(first + child, hash, blocks[next++]);
-        await putBlock(this.#transaction, this.#sweep, first + child, hash, block);
+        const put = putBlock(this.#transaction, this.#sweep, first + child, hash, block);
+        if (put !== undefined) await put;
       }
     }
   }

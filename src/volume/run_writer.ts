@@ -46,7 +46,13 @@ export class RunWriter {
   async place(record: RunRecord, block: Uint8Array): Promise<number> {
     if (this.#open && this.#open.records.length === this.#open.recordsMax) await this.flush();
     this.#open ??= await this.#begin();
+    return this.placeNow(record, block)!;
+  }
+
+  /** The same without waiting; null: the run at hand is full, or there is none. */
+  placeNow(record: RunRecord, block: Uint8Array): number | null {
     const open = this.#open;
+    if (open === null || open.records.length === open.recordsMax) return null;
     const { pvbn, block: place } = open.run.next();
     place.set(block);
     open.records.push(record);

@@ -4,6 +4,8 @@ import { assert, MirrorvolError } from "../kernel/errors.ts";
 import { geometryFor } from "../raid/geometry.ts";
 import type { SegmentRecord, SegmentTable } from "./segments.ts";
 
+type Changing<T> = { -readonly [Key in keyof T]: T[Key] };
+
 export interface LedgerOptions {
   readonly table: SegmentTable;
   readonly wanted: { readonly k: number; readonly m: number };
@@ -14,7 +16,8 @@ export interface LedgerOptions {
 
 export class SegmentLedger {
   readonly #options: LedgerOptions;
-  readonly #changes = new Map<number, SegmentRecord>();
+  /** Of this transaction alone, until it settles: changed in place. */
+  readonly #changes = new Map<number, Changing<SegmentRecord>>();
   #open: number | null;
   #searchFrom = 0;
 
@@ -33,13 +36,19 @@ export class SegmentLedger {
   }
 
   addLive(segment: number, delta: number): void {
-    const record = this.get(segment);
+    const record = this.#toChange(segment);
     const live = record.live + delta;
     if (!record.used || live < 0) {
       const text = `segment ${segment} would have ${live} live blocks: the segment table contradicts the maps`;
       throw new MirrorvolError("ERR_TABLE_CORRUPT", text);
     }
-    this.#changes.set(segment, { ...record, live });
+    record.live = live;
+  }
+
+  #toChange(segment: number): Changing<SegmentRecord> {
+    let record = this.#changes.get(segment);
+    if (record === undefined) this.#changes.set(segment, (record = { ...this.#options.table.get(segment) }));
+    return record;
   }
 
   /** Rows of the open segment have been filled. */

@@ -81,6 +81,17 @@ export class Transaction {
     return this.#nodeOf(readU64(words, at + VVBN), words, at + STORED);
   }
 
+  /** Puts a block under a new vvbn without waiting for anything; null: that takes waiting. */
+  placeNewNow(kind: number, level: number, hash: Uint32Array, block: Uint8Array): number | null {
+    if (this.#freeVvbns.length === 0 || this.#changes.size + 1 >= CHANGES_MAX) return null;
+    const vvbn = this.#freeVvbns[this.#freeVvbns.length - 1]!;
+    const pvbn = this.#options.writer.placeNow({ kind, level, id: vvbn, hash }, block);
+    if (pvbn === null) return null;
+    this.#takeVvbn();
+    this.#change(vvbn, pvbn);
+    return vvbn;
+  }
+
   /** Puts a block under a new vvbn. */
   async placeNew(
     kind: number,
@@ -225,6 +236,10 @@ export class Transaction {
       if (tried > leafCount) throw new MirrorvolError("ERR_NO_SPACE", "no virtual block number is free");
       await this.#findFreeVvbns(Math.floor(this.vvbnCursor / CONTAINER_LEAF_FANOUT) % leafCount);
     }
+    return this.#takeVvbn();
+  }
+
+  #takeVvbn(): number {
     const vvbn = this.#freeVvbns.pop()!;
     this.vvbnCursor = vvbn + 1;
     return vvbn;

@@ -32,6 +32,12 @@ export abstract class TreeSweep {
   /** Stores a changed node in a new place and writes its pointer. */
   protected abstract store(level: number, node: OpenNode, words: Uint32Array, at: number): Promise<void>;
 
+  /** The leaf if it is open: most of the time it is, and nothing has to be waited for. */
+  openLeaf(index: number): OpenNode | null {
+    const leaf = this.#path[0]!;
+    return leaf !== null && leaf.index === index ? leaf : null;
+  }
+
   /** Opens the node `index` of `level` and its path; what does not lie on the path is closed. */
   async open(level: number, index: number): Promise<OpenNode> {
     for (let at = 0; at <= this.height; at++) {

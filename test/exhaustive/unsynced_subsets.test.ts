@@ -59,13 +59,13 @@ async function watchRecovery(moment: Moment): Promise<void> {
   await (await openVolume(storage, moment.subject.config)).close();
 }
 
-/** One for each kind in a short run: the one with the most pieces. */
+/** Two for each kind in a short run: those with the most pieces. */
 function chosenMoments(): Moment[] {
   const all = [...moments.values()];
   if (isThorough) return all;
   const chosen = KINDS.flatMap((kind) => {
     const having = all.filter(({ kinds }) => kinds.has(kind));
-    return having.sort((a, b) => b.pieces.length - a.pieces.length).slice(0, 1);
+    return having.sort((a, b) => b.pieces.length - a.pieces.length).slice(0, 2);
   });
   return [...new Set(chosen)];
 }

@@ -171,8 +171,8 @@ export const OF_BLOCKS: readonly Mutant[] = [
     rules: ["4.7", "E"],
     promise: "CP data hold no block that a newer trim covers",
     file: "src/volume/dirty_index.ts",
-    original: "if (trim === null || trim.sequence < this.#sequences[slot]!) slots.push(slot);",
-    replacement: "slots.push(slot);",
+    original: "if (trim === null || trim.sequence < this.#sequences[slot]!) found[count++] = lba;",
+    replacement: "found[count++] = lba;",
     killers: ["volume/dirty_index"],
   },
   {
