@@ -87,9 +87,10 @@ export class ContainerSweep extends TreeSweep {
     this.#reader = reader;
   }
 
-  /** vvbns ascending, with their new pvbns (0: free). */
-  async apply(changes: readonly (readonly [vvbn: number, pvbn: number])[]): Promise<void> {
-    for (const [vvbn, pvbn] of changes) {
+  /** vvbns ascending; `changes` has their new pvbns (0: free). */
+  async apply(vvbns: Float64Array, changes: ReadonlyMap<number, number>): Promise<void> {
+    for (const vvbn of vvbns) {
+      const pvbn = changes.get(vvbn)!;
       const index = Math.floor(vvbn / CONTAINER_LEAF_FANOUT);
       const leaf = this.openLeaf(index) ?? (await this.open(0, index));
       const at = (vvbn % CONTAINER_LEAF_FANOUT) * 2;

@@ -33,6 +33,8 @@ export interface RemoteImage {
 
 const NODES_PER_REQUEST = 16;
 const BLOCKS_PER_REQUEST = 64;
+/** Requests for blocks that are under way while the answer to an earlier one is written. */
+const REQUESTS_AHEAD = 4;
 
 /** Makes the remote image ours and commits it. "mismatch": the result has another root hash, nothing was committed. */
 export function adoptRemoteImage(
@@ -75,6 +77,13 @@ export function emptyImage(store: Store, changes: SuperblockChanges): Promise<bo
   );
 }
 
+/** Blocks of one leaf that differ. */
+interface Difference {
+  readonly first: number;
+  readonly children: readonly number[];
+  readonly hashes: Uint32Array;
+}
+
 class ImageWalk {
   readonly #store: Store;
   readonly #base: Image;
@@ -105,22 +114,30 @@ class ImageWalk {
       this.#signal?.throwIfAborted();
       const some = indexes.slice(at, at + NODES_PER_REQUEST);
       const answers = await this.#remote.children(level, some);
-      for (const [i, index] of some.entries()) await this.#compareNode(level, index, answers[i]);
+      if (level === 0) await this.#compareLeaves(some, answers);
+      else for (const [i, index] of some.entries()) await this.#compareNode(level, index, answers[i]);
     }
+  }
+
+  async #compareLeaves(indexes: readonly number[], answers: readonly Uint8Array[]): Promise<void> {
+    const differences: Difference[] = [];
+    for (const [i, index] of indexes.entries()) {
+      const hashes = this.#hashesFrom(0, answers[i]);
+      const children = different(hashes, await this.#ourHashes(0, index), LEAF_FANOUT);
+      const first = index * LEAF_FANOUT;
+      for (let at = 0; at < children.length; at += BLOCKS_PER_REQUEST)
+        differences.push({ first, children: children.slice(at, at + BLOCKS_PER_REQUEST), hashes });
+    }
+    await this.#copyAll(differences);
   }
 
   async #compareNode(level: number, index: number, answer: Uint8Array | undefined): Promise<void> {
     const theirs = this.#hashesFrom(level, answer);
     const ours = await this.#ourHashes(level, index);
-    const different: number[] = [];
-    for (let child = 0; child < fanoutOf(level); child++) {
-      if (!hashEquals(theirs, child * 4, ours, child * 4)) different.push(child);
-    }
     const first = index * fanoutOf(level);
-    if (level === 0) return this.#copyBlocks(first, different, theirs);
     // A subtree that is empty there is cut off here as a whole.
     let nodes: number[] = [];
-    for (const child of different) {
+    for (const child of different(theirs, ours, fanoutOf(level))) {
       if (!hashIsZero(theirs, child * 4)) {
         nodes.push(first + child);
         continue;
@@ -138,19 +155,32 @@ class ImageWalk {
     if (end > lba) await this.#sweep.trim(lba, end - lba);
   }
 
-  async #copyBlocks(first: number, children: readonly number[], hashes: Uint32Array): Promise<void> {
-    for (let at = 0; at < children.length; at += BLOCKS_PER_REQUEST) {
+  /** In order; what comes next is asked for while the one at hand is written. */
+  async #copyAll(differences: readonly Difference[]): Promise<void> {
+    const asked: Promise<Uint8Array[]>[] = [];
+    for (const [at, difference] of differences.entries()) {
       this.#signal?.throwIfAborted();
-      const some = children.slice(at, at + BLOCKS_PER_REQUEST);
-      const filled = some.filter((child) => !hashIsZero(hashes, child * 4));
-      const blocks = filled.length > 0 ? await this.#remote.blocks(filled.map((child) => first + child)) : [];
-      let next = 0;
-      for (const child of some) {
-        const hash = hashes.slice(child * 4, child * 4 + 4);
-        const block = hashIsZero(hash, 0) ? null : this.#verified(first + child, hash, blocks[next++]);
-        const put = putBlock(this.#transaction, this.#sweep, first + child, hash, block);
-        if (put !== undefined) await put;
-      }
+      while (asked.length < Math.min(at + REQUESTS_AHEAD, differences.length))
+        asked.push(this.#ask(differences[asked.length]!));
+      await this.#copy(difference, await asked[at]!);
+    }
+  }
+
+  #ask({ first, children, hashes }: Difference): Promise<Uint8Array[]> {
+    const filled = children.filter((child) => !hashIsZero(hashes, child * 4));
+    const answer = filled.length > 0 ? this.#remote.blocks(filled.map((child) => first + child)) : null;
+    // If one before it fails, nobody looks at this one.
+    answer?.catch(() => {});
+    return answer ?? Promise.resolve([]);
+  }
+
+  async #copy({ first, children, hashes }: Difference, blocks: readonly Uint8Array[]): Promise<void> {
+    let next = 0;
+    for (const child of children) {
+      const hash = hashes.slice(child * 4, child * 4 + 4);
+      const block = hashIsZero(hash, 0) ? null : this.#verified(first + child, hash, blocks[next++]);
+      const put = putBlock(this.#transaction, this.#sweep, first + child, hash, block);
+      if (put !== undefined) await put;
     }
   }
 
@@ -178,6 +208,14 @@ class ImageWalk {
     const node = await this.#store.withImage((image) => this.#store.mapNode(image, mapRoot, level, index));
     return node === null ? new Uint32Array(fanoutOf(level) * 4) : childHashes(level, node);
   }
+}
+
+/** Children whose hashes are not the same. */
+function different(theirs: Uint32Array, ours: Uint32Array, fanout: number): number[] {
+  const found: number[] = [];
+  for (let child = 0; child < fanout; child++)
+    if (!hashEquals(theirs, child * 4, ours, child * 4)) found.push(child);
+  return found;
 }
 
 /** A pinned image of this store, answering the walk of another side. */
@@ -220,7 +258,8 @@ export class PinnedImage implements RemoteImage {
 
   async blocks(lbas: readonly number[]): Promise<Uint8Array[]> {
     for (const lba of lbas) this.#check(lba >= 0 && lba < this.sizeBlocks, `no block ${lba}`);
-    const outs = lbas.map(() => new Uint8Array(BLOCK_BYTES));
+    const bytes = new Uint8Array(lbas.length * BLOCK_BYTES);
+    const outs = lbas.map((_, i) => bytes.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES));
     await this.#store.readPinned(this.#image, lbas, outs);
     return outs;
   }

@@ -209,8 +209,7 @@ export class Transaction {
   /** Folding places container nodes, which changes no vvbn: one pass is enough. */
   async #foldChanges(): Promise<void> {
     const sweep = new ContainerSweep(this, this.#options.containers, this.containerRoot);
-    const changes = [...this.#changes].sort((a, b) => a[0] - b[0]);
-    await sweep.apply(changes);
+    await sweep.apply(Float64Array.from(this.#changes.keys()).sort(), this.#changes);
     for (const [level, index] of this.#movedContainers.splice(0)) await sweep.rewrite(level, index);
     await sweep.finish();
     this.#changes = new Map();
