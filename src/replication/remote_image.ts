@@ -9,7 +9,7 @@ import type { BodyOf } from "./messages.ts";
 import type { LogPosition, RemoteImage } from "./port.ts";
 import { Requests } from "./requests.ts";
 
-const IN_FLIGHT_MAX = 4;
+const IN_FLIGHT_MAX = 8;
 
 /** What a mirror asks of its source, for image rounds and for blocks that its log lacks. */
 export class RemoteReader {

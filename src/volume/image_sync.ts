@@ -34,7 +34,7 @@ export interface RemoteImage {
 const NODES_PER_REQUEST = 16;
 const BLOCKS_PER_REQUEST = 64;
 /** Requests for blocks that are under way while the answer to an earlier one is written. */
-const REQUESTS_AHEAD = 4;
+const REQUESTS_AHEAD = 8;
 
 /** Makes the remote image ours and commits it. "mismatch": the result has another root hash, nothing was committed. */
 export function adoptRemoteImage(

@@ -1,6 +1,9 @@
-// Where a transaction's blocks go: runs in the open segment, then in empty ones. Each run ends in its summary.
+// Where a transaction's blocks go: runs in the open segment, then in empty ones. Each run ends in its summary. While
+// one is on its way to the members, the next one is filled.
 //
-// Invariant: a run starts at the segment's first unwritten stripe and never touches what lies below it.
+// Invariants:
+//   - a run starts at the segment's first unwritten stripe and never touches what lies below it;
+//   - whoever abandons a transaction waits until nothing of it is on its way any more: the next one writes there.
 
 import { assert, MirrorvolError } from "../kernel/errors.ts";
 import type { Kernel } from "../kernel/kernel.ts";
@@ -35,6 +38,7 @@ export interface RunWriterOptions {
 export class RunWriter {
   readonly #options: RunWriterOptions;
   #open: OpenRun | null = null;
+  #writing: { readonly places: ReadonlySet<number>; readonly done: Promise<void> } | null = null;
   /** Blocks written so far, summaries not counted. */
   placed = 0;
 
@@ -44,7 +48,7 @@ export class RunWriter {
 
   /** Copies a block into the run at hand; it is on the members after flush. Resolves with its pvbn. */
   async place(record: RunRecord, block: Uint8Array): Promise<number> {
-    if (this.#open && this.#open.records.length === this.#open.recordsMax) await this.flush();
+    if (this.#open && this.#open.records.length === this.#open.recordsMax) await this.#startWriting();
     this.#open ??= await this.#begin();
     return this.placeNow(record, block)!;
   }
@@ -62,30 +66,51 @@ export class RunWriter {
     return pvbn;
   }
 
-  /** True when a block is still only in memory. */
+  /** True when a block may still be only in memory. */
   holds(pvbn: number): boolean {
-    return this.#open?.places.has(pvbn) ?? false;
+    return (this.#open?.places.has(pvbn) ?? false) || (this.#writing?.places.has(pvbn) ?? false);
   }
 
-  /** Completes the run with its summary and writes it. */
+  /** Everything that was placed is on the members, not synced yet. */
   async flush(): Promise<void> {
+    await this.#startWriting();
+    await this.#written();
+  }
+
+  /** Gives the memory back when the transaction is abandoned; resolves when no disk is being written any more. */
+  async abandon(): Promise<void> {
+    this.#open?.run.release();
+    this.#open = null;
+    await this.#writing?.done.catch(() => {});
+  }
+
+  /** Completes the run at hand with its summary, and writes it when the one before it is written. */
+  async #startWriting(): Promise<void> {
+    await this.#written();
     const open = this.#open;
     if (open === null) return;
     this.#open = null;
+    const done = this.#write(open);
+    // Whoever flushes next hears of it.
+    done.catch(() => {});
+    this.#writing = { places: open.places, done };
+  }
+
+  async #write(open: OpenRun): Promise<void> {
     try {
       const rows = this.#fillSummary(open);
+      // At once: the next run begins behind it. If it fails, the ledger is forgotten with the transaction.
+      this.#options.ledger.advance(open.segment, rows);
       const written = await open.run.write();
       assert(written === rows, `a run of ${rows} rows wrote ${written}`);
-      this.#options.ledger.advance(open.segment, rows);
     } finally {
       open.run.release();
     }
   }
 
-  /** Gives the memory back when the transaction is abandoned. */
-  abandon(): void {
-    this.#open?.run.release();
-    this.#open = null;
+  async #written(): Promise<void> {
+    await this.#writing?.done;
+    this.#writing = null;
   }
 
   #fillSummary(open: OpenRun): number {

@@ -267,7 +267,7 @@ export class Store {
       } finally {
         this.#ledger = null;
         this.nodes.unwritten = null;
-        writer.abandon();
+        await writer.abandon();
       }
     }
   }
