@@ -11,12 +11,19 @@
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { type ClientOptions, WebSocket, WebSocketServer } from "ws";
+import type { ClientOptions, WebSocket } from "ws";
 import { MirrorvolError } from "../kernel/errors.ts";
 import { formatAddress, formatPeer, parseAddress } from "./address.ts";
 import { listenError } from "./listen_error.ts";
 import { NodeConnection } from "./node_connection.ts";
 import { type Connection, type Listener, MESSAGE_BYTES_MAX, type Transport } from "./transport.ts";
+
+type WebSockets = typeof import("ws");
+
+/** Only who speaks to another node waits for it to load, which takes as long as a third of the rest. */
+function loadWebSockets(): Promise<WebSockets> {
+  return import("ws");
+}
 
 export interface NodeTransportOptions {
   /** Sockets per listener, those still in the handshake included. */
@@ -42,11 +49,12 @@ export class NodeTransport implements Transport {
     this.#options = { ...DEFAULTS, ...options };
   }
 
-  connect(url: string, options: { readonly signal?: AbortSignal } = {}): Promise<Connection> {
+  async connect(url: string, options: { readonly signal?: AbortSignal } = {}): Promise<Connection> {
     const { signal } = options;
+    const { WebSocket } = await loadWebSockets();
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason);
-      const socket = this.#openSocket(url, reject);
+      const socket = this.#openSocket(WebSocket, url, reject);
       if (socket === null) return;
       const abort = () => {
         reject(signal?.reason);
@@ -70,7 +78,7 @@ export class NodeTransport implements Transport {
 
   async listen(address: string, onConnection: (connection: Connection) => void): Promise<Listener> {
     const { host, port } = parseAddress(address);
-    const { server, pending } = this.#makeServer(onConnection);
+    const { server, pending } = this.#makeServer(await loadWebSockets(), onConnection);
     await new Promise<void>((resolve, reject) => {
       server.once("error", (cause) => reject(listenError(address, cause)));
       server.listen(port, host, resolve);
@@ -87,7 +95,11 @@ export class NodeTransport implements Transport {
     };
   }
 
-  #openSocket(url: string, reject: (error: Error) => void): WebSocket | null {
+  #openSocket(
+    Socket: WebSockets["WebSocket"],
+    url: string,
+    reject: (error: Error) => void,
+  ): WebSocket | null {
     const { handshakeTimeoutMs, handshakeBytesMax, closeTimeoutMs } = this.#options;
     const options: ClientOptions & { closeTimeout: number; maxHeaderSize: number } = {
       perMessageDeflate: false,
@@ -98,14 +110,17 @@ export class NodeTransport implements Transport {
       closeTimeout: closeTimeoutMs,
     };
     try {
-      return new WebSocket(url, options);
+      return new Socket(url, options);
     } catch (cause) {
       reject(connectError(url, cause));
       return null;
     }
   }
 
-  #makeServer(onConnection: (connection: Connection) => void): { server: Server; pending: Set<Duplex> } {
+  #makeServer(
+    { WebSocketServer }: WebSockets,
+    onConnection: (connection: Connection) => void,
+  ): { server: Server; pending: Set<Duplex> } {
     const { handshakeBytesMax, handshakeTimeoutMs, connectionCountMax, closeTimeoutMs } = this.#options;
     const server = createServer({ maxHeaderSize: handshakeBytesMax }, (_request, response) => {
       response.writeHead(426, { Connection: "close" }).end();
