@@ -1,6 +1,6 @@
 // Where the time of one 4 KiB write goes: its parts, each alone and one at a time, and then the whole of it,
-// embedded and by NBD. The parts are what the engine calls; asynchronous file calls go through the runtime's
-// thread pool.
+// embedded and by NBD. The parts are what the engine calls, and what it might call instead: asynchronous file calls
+// go through the runtime's thread pool.
 
 import { fork } from "node:child_process";
 import fs from "node:fs";
@@ -10,6 +10,7 @@ import { createHistogram } from "node:perf_hooks";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { ENTRY_PAYLOAD_BYTES } from "../assembly/format.ts";
+import { runInThread } from "../src/io/file_threads.ts";
 import { nodeWorld } from "../src/io/node_world.ts";
 import { Kernel } from "../src/kernel/kernel.ts";
 import { type BenchFolder, withFolder } from "./support/folders.ts";
@@ -89,6 +90,13 @@ async function measureFiles(folder: BenchFolder, recorder: Recorder): Promise<vo
     const offset = next();
     return Promise.all([append(first, offset), append(second, offset)]);
   });
+  const commit = (fd: number, offset: number) =>
+    runInThread("commit", [{ fd, offset, buffer: data }]) ?? append(fd, offset);
+  await measure(recorder, "append and sync one log, a thread of ours", () => commit(first, next()));
+  await measure(recorder, "append and sync two logs, threads of ours", () => {
+    const offset = next();
+    return Promise.all([commit(first, offset), commit(second, offset)]);
+  });
   await measure(recorder, "nothing, thread pool", () => write(first, data, 0, 0, 0));
   fs.closeSync(first);
   fs.closeSync(second);
@@ -133,7 +141,7 @@ function openSocket(port: number): Promise<Socket> {
 }
 
 async function measureWhole(folder: BenchFolder, recorder: Recorder): Promise<void> {
-  const load = { depth: 1, bytes: WRITE_BYTES, readShare: 0, spanBytes: 64 * MIB, warmUpSeconds: 0.5 };
+  const load = { depth: 1, bytes: WRITE_BYTES, readShare: 0, spanBytes: 64 * MIB, warmUpSeconds: 2 };
   for (const [name, start] of [
     ["embedded", embedded],
     ["by NBD", byNbd],

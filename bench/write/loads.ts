@@ -23,17 +23,19 @@ export function loads(isQuick: boolean): NamedLoad[] {
       readShare: READ_SHARE[kind],
       spanBytes: spanBytes(isQuick),
       seconds: isQuick ? 0.5 : 0.8,
-      warmUpSeconds: 0.2,
+      warmUpSeconds: 0.5,
     },
   });
-  const few = [one("write", 4 * KIB, 1), one("write", 4 * KIB, 32), one("write", 128 * KIB, 8)];
-  if (isQuick) return [...few, one("read", 4 * KIB, 1), one("read", 4 * KIB, 32)];
+  // The deep ones first: what V8 compiles it compiles for code that runs often, and a load at depth 1 alone would be
+  // over before that. Who serves for days is measured, not who has just been started.
+  const few = [one("write", 4 * KIB, 32), one("write", 4 * KIB, 1), one("write", 128 * KIB, 8)];
+  if (isQuick) return [...few, one("read", 4 * KIB, 32), one("read", 4 * KIB, 1)];
   return [
-    ...[1, 8, 32, 128].map((depth) => one("write", 4 * KIB, depth)),
+    ...[32, 128, 8, 1].map((depth) => one("write", 4 * KIB, depth)),
     one("write", 32 * KIB, 8),
     ...[1, 8].map((depth) => one("write", 128 * KIB, depth)),
     one("write", MIB, 8),
-    ...[1, 32].map((depth) => one("read", 4 * KIB, depth)),
+    ...[32, 1].map((depth) => one("read", 4 * KIB, depth)),
     one("read", 128 * KIB, 8),
     one("mixed", 4 * KIB, 32),
   ];
