@@ -74,8 +74,10 @@ function serve(files: Files, { control, places, bytes, error }: Shared): never {
       done += moved;
     }
   };
-  for (let turn = 0; ; turn++) {
-    Atomics.wait(control, 0, turn);
+  // Turns are counted in the 32 bits of a word.
+  for (let turn = 0; ; turn = (turn + 1) | 0) {
+    // Again if nothing is asked: the notice of the job before may come late, and waking up is no reason to work.
+    while (Atomics.load(control, 0) === turn) Atomics.wait(control, 0, turn);
     const isCommit = control[2] === 1;
     const pieces = control[3]!;
     let piece = 0;
@@ -94,7 +96,7 @@ function serve(files: Files, { control, places, bytes, error }: Shared): never {
       control[4] = piece;
       control[5] = text.length;
     }
-    Atomics.store(control, 1, turn + 1);
+    Atomics.store(control, 1, (turn + 1) | 0);
     Atomics.notify(control, 1);
   }
 }
@@ -118,7 +120,7 @@ class FileThread {
   #lastError: Error | null = null;
   isGone = false;
 
-  constructor(onReady: () => void) {
+  constructor(onReady: () => void, onGone: () => void) {
     const program = `(${serve})(require("node:fs"), require("node:worker_threads").workerData)`;
     this.#worker = new Worker(program, { eval: true, workerData: this.#shared, execArgv: [] });
     this.#worker.unref();
@@ -127,6 +129,7 @@ class FileThread {
     this.#worker.on("error", (error) => (this.#lastError = error));
     this.#worker.once("exit", () => {
       this.isGone = true;
+      onGone();
       this.#onDone();
     });
   }
@@ -161,11 +164,13 @@ class FileThread {
     }
     control[KIND] = kind;
     control[PIECES] = pieces.length;
-    const turn = this.#turn++;
+    const turn = this.#turn;
+    const next = (turn + 1) | 0;
+    this.#turn = next;
     this.#worker.ref();
-    Atomics.store(control, ASKED, turn + 1);
+    Atomics.store(control, ASKED, next);
     Atomics.notify(control, ASKED);
-    // Again if it was not for this job: the notice of the one before may come late.
+    // Again if it was not for this job.
     while (!this.isGone) {
       const waiting = waitAsync!(control, DONE, turn);
       if (!waiting.async) break;
@@ -175,7 +180,7 @@ class FileThread {
       });
     }
     this.#worker.unref();
-    return this.#failure(turn + 1, pieces.length);
+    return this.#failure(next, pieces.length);
   }
 
   #failure(turn: number, pieces: number): JobError | null {
@@ -220,7 +225,14 @@ function noteMiss(): void {
   if (misses < MISSES_PER_THREAD || count === THREADS_MAX) return;
   misses = 0;
   count += 1;
-  const thread: FileThread = new FileThread(() => free.push(thread));
+  const thread: FileThread = new FileThread(
+    () => free.push(thread),
+    () => {
+      count -= 1;
+      const place = free.indexOf(thread);
+      if (place >= 0) free.splice(place, 1);
+    },
+  );
 }
 
 function bytesOf(pieces: readonly Piece[]): number {
@@ -231,6 +243,8 @@ function bytesOf(pieces: readonly Piece[]): number {
 
 /** So many reads are cheaper in a thread than one by one in the runtime's pool. */
 const GATHERED_MIN = 4;
+/** More go side by side: a device can do several at a time. */
+const GATHERED_MAX = 64;
 
 type ReadDone = (error: Error | null, moved?: number) => void;
 
@@ -238,32 +252,36 @@ interface GatheredRead extends Piece {
   readonly done: ReadDone;
 }
 
-let gathered: GatheredRead[] = [];
-let gatheredBytes = 0;
+/** Of this turn, by file: a device that hangs must not keep what another one has. */
+let gathered = new Map<number, GatheredRead[]>();
 
-/** As fs.read does; the reads of one turn, of whatever files, are one job if there are many. */
+/** As fs.read does; the reads that one turn makes of a file are one job if there are many. */
 export function readInTurn(fd: number, buffer: Uint8Array, offset: number, done: ReadDone): void {
-  if (!canBeUsed) return readAlone({ fd, offset, buffer, done });
-  const isFull = gathered.length === JOB_PIECES_MAX || gatheredBytes + buffer.length > JOB_BYTES_MAX;
-  if (isFull) readGathered();
-  if (gathered.push({ fd, offset, buffer, done }) === 1) queueMicrotask(readGathered);
-  gatheredBytes += buffer.length;
+  const read = { fd, offset, buffer, done };
+  if (!canBeUsed) return readAlone(read);
+  if (gathered.size === 0) queueMicrotask(readGathered);
+  const reads = gathered.get(fd);
+  if (reads === undefined) gathered.set(fd, [read]);
+  else reads.push(read);
 }
 
 function readGathered(): void {
-  const reads = gathered;
-  gathered = [];
-  gatheredBytes = 0;
-  const job = reads.length < GATHERED_MIN ? null : runInThread("read", reads);
-  if (job === null) {
-    for (const read of reads) readAlone(read);
-    return;
+  const all = gathered;
+  gathered = new Map();
+  for (const reads of all.values()) {
+    for (let at = 0; at < reads.length; at += GATHERED_MAX) readTogether(reads.slice(at, at + GATHERED_MAX));
   }
+}
+
+function readTogether(reads: readonly GatheredRead[]): void {
+  const job = reads.length < GATHERED_MIN ? null : runInThread("read", reads);
+  if (job === null) return reads.forEach(readAlone);
+  // Which of them fail, and how, the system says once more.
+  const again = () => reads.forEach(readAlone);
   void job.then((failed) => {
-    // Which of them fail, and how, the system says once more.
-    if (failed === null) for (const { buffer, done } of reads) done(null, buffer.length);
-    else for (const read of reads) readAlone(read);
-  });
+    if (failed !== null) again();
+    else for (const { buffer, done } of reads) done(null, buffer.length);
+  }, again);
 }
 
 function readAlone({ fd, buffer, offset, done }: GatheredRead): void {

@@ -78,8 +78,10 @@ export class NodeDisk implements Disk {
     );
     const runs = joinAdjacent(batch, results);
     const isScattered = runs.length >= SCATTERED_READS_MIN && runs.every(({ kind }) => kind === "read");
-    if (isScattered && (await this.#readInThread(batch, results))) return results;
-    await this.#track(() => Promise.all(runs.map((run) => this.#transfer(run, results))));
+    await this.#track(async () => {
+      if (isScattered && (await this.#readInThread(batch, results))) return;
+      await Promise.all(runs.map((run) => this.#transfer(run, results)));
+    });
     return results;
   }
 
@@ -141,7 +143,7 @@ export class NodeDisk implements Disk {
   async #readInThread(batch: readonly DiskOperation[], refused: readonly (Error | null)[]): Promise<boolean> {
     const wanted = batch.filter((_, place) => refused[place] === null);
     const job = runInThread("read", this.#piecesOf(wanted));
-    return job !== null && (await this.#track(() => job)) === null;
+    return job !== null && (await job) === null;
   }
 
   #piecesOf(batch: readonly DiskOperation[]): Piece[] {

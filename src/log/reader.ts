@@ -95,6 +95,8 @@ export class LogReader {
     outs: readonly Uint8Array[],
     isRight: (index: number, block: Uint8Array) => boolean,
   ): Promise<number[]> {
+    const [copy] = this.#options.copies.current;
+    if (copy === undefined) return [...locations.keys()];
     const failed: number[] = [];
     const byHalf = new Map<LogHalf, number[]>();
     for (const [index, location] of locations.entries()) {
@@ -103,21 +105,20 @@ export class LogReader {
       else if (byHalf.has(half)) byHalf.get(half)!.push(index);
       else byHalf.set(half, [index]);
     }
-    const [copy] = this.#options.copies.current;
-    for (const [half, indexes] of byHalf) {
+    const readHalf = async (half: LogHalf, indexes: readonly number[]) => {
       const batch = indexes.map((index) => {
         const offset = offsetOfLocation(locations[index]!);
         const buffer = outs[index]!;
         assert(offset + buffer.length <= half.endOffset, `log: nothing was written at ${locations[index]}`);
         return { kind: "read", offset, buffer } as const;
       });
-      await this.#pinned(half, async () => {
-        const errors = await copy!.disks[half.slot]!.submit(batch);
-        for (const [at, index] of indexes.entries()) {
-          if (errors[at] !== null || !isRight(index, outs[index]!)) failed.push(index);
-        }
-      });
-    }
+      const errors = await copy.disks[half.slot]!.submit(batch);
+      for (const [at, index] of indexes.entries()) {
+        if (errors[at] !== null || !isRight(index, outs[index]!)) failed.push(index);
+      }
+    };
+    // All are pinned before anything is waited for.
+    await Promise.all([...byHalf].map(([half, some]) => this.#pinned(half, () => readHalf(half, some))));
     return failed;
   }
 

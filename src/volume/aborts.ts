@@ -19,6 +19,25 @@ export function offAbort(signal: AbortSignal, abort: () => void): void {
   waiting.get(signal)?.delete(abort);
 }
 
+/** Settles a promise once, also when the signal comes first, and lets go of the signal then. */
+export function settleOnce(
+  resolve: () => void,
+  reject: (error: unknown) => void,
+  signal: AbortSignal | undefined,
+  onGivenUp: () => void,
+): (error: unknown) => void {
+  const abort = () => {
+    onGivenUp();
+    reject(signal?.reason);
+  };
+  if (signal !== undefined) onAbort(signal, abort);
+  return (error) => {
+    if (signal !== undefined) offAbort(signal, abort);
+    if (error) reject(error);
+    else resolve();
+  };
+}
+
 function callAll(aborts: Set<() => void>): void {
   const all = [...aborts];
   aborts.clear();

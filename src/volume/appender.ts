@@ -7,7 +7,7 @@ import { BLOCK_BYTES, ENTRY_KIND_TRIM, ENTRY_KIND_WRITE } from "../../assembly/f
 import { verifier } from "./consistency_point.ts";
 import type { VolumeCore } from "./core.ts";
 import type { PendingEntry, WriteMode } from "./pending.ts";
-import { findRoom } from "./space.ts";
+import { findRoom, fitsLimit } from "./space.ts";
 
 export interface AppendRequest {
   readonly mode: WriteMode;
@@ -22,6 +22,9 @@ interface NewEntry {
   readonly lba: number;
   readonly count: number;
   readonly parts: readonly Uint8Array[] | null;
+}
+
+interface Waiting {
   /** When it gives up waiting for room. */
   readonly deadlineMs: number;
 }
@@ -45,7 +48,23 @@ export class Appender {
   }
 
   /** Resolves when the whole range has met its mode. */
-  async write(offset: number, data: Uint8Array, request: AppendRequest): Promise<void> {
+  write(offset: number, data: Uint8Array, request: AppendRequest): Promise<void> {
+    return this.#writeNow(offset, data, request) ?? this.#writePieces(offset, data, request);
+  }
+
+  /** Nearly every write is one entry of whole blocks, and nothing has to be waited for before it is appended. */
+  #writeNow(offset: number, data: Uint8Array, request: AppendRequest): Promise<void> | null {
+    const core = this.#core;
+    const isEntry = data.length > 0 && data.length <= core.log.entryPayloadMax;
+    if (!isEntry || offset % BLOCK_BYTES !== 0 || data.length % BLOCK_BYTES !== 0) return null;
+    const count = data.length / BLOCK_BYTES;
+    const isPassable = core.isPassable && !request.signal?.aborted;
+    if (!isPassable || !fitsLimit(core, count) || core.log.needsSeal(data.length)) return null;
+    const what = { kind: ENTRY_KIND_WRITE, lba: offset / BLOCK_BYTES, count, parts: [data] };
+    return this.#appendNow(what, request);
+  }
+
+  async #writePieces(offset: number, data: Uint8Array, request: AppendRequest): Promise<void> {
     const acknowledged: Promise<void>[] = [];
     for (let at = 0; at < data.length; ) {
       const position = offset + at;
@@ -64,9 +83,21 @@ export class Appender {
   }
 
   /** The whole blocks in the range read as zeros from now on. */
-  async trim(offset: number, length: number, request: AppendRequest): Promise<void> {
+  trim(offset: number, length: number, request: AppendRequest): Promise<void> {
     const first = Math.ceil(offset / BLOCK_BYTES);
     const end = Math.floor((offset + length) / BLOCK_BYTES);
+    return this.#trimNow(first, end - first, request) ?? this.#trimPieces(first, end, request);
+  }
+
+  /** Also so that nothing that is asked for later in the same turn overtakes it. */
+  #trimNow(lba: number, count: number, request: AppendRequest): Promise<void> | null {
+    const core = this.#core;
+    if (count <= 0 || count > TRIM_BLOCKS_PER_ENTRY) return null;
+    if (!core.isPassable || request.signal?.aborted || core.log.needsSeal(0)) return null;
+    return this.#appendNow({ kind: ENTRY_KIND_TRIM, lba, count, parts: null }, request);
+  }
+
+  async #trimPieces(first: number, end: number, request: AppendRequest): Promise<void> {
     const acknowledged: Promise<void>[] = [];
     for (let lba = first; lba < end; lba += TRIM_BLOCKS_PER_ENTRY) {
       const count = Math.min(TRIM_BLOCKS_PER_ENTRY, end - lba);
@@ -111,37 +142,43 @@ export class Appender {
 
   /** null: what the caller prepared is not current any more. The promise is wrapped, so that it is not awaited here. */
   async #append(
-    { kind, lba, count, parts, deadlineMs }: NewEntry,
+    what: NewEntry & Waiting,
     request: AppendRequest,
     isCurrent: () => boolean,
   ): Promise<{ done: Promise<void> } | null> {
     const core = this.#core;
-    const payloadBytes = parts === null ? 0 : count * BLOCK_BYTES;
+    const { deadlineMs } = what;
     for (;;) {
       await core.pass(request.signal, deadlineMs);
       if (!isCurrent()) return null;
-      if (core.log.needsSeal(payloadBytes)) {
+      if (core.log.needsSeal(payloadBytesOf(what))) {
         if (!core.seal()) await core.waitForSpace(request.signal, deadlineMs);
         continue;
       }
-      const appended = core.log.append(kind, lba, count, parts);
-      if (appended === null) {
+      const done = this.#appendNow(what, request);
+      if (done === null) {
         await core.waitForSpace(request.signal, deadlineMs);
         continue;
       }
-      const { sequence, location, view } = appended;
-      const payload = parts === null ? null : view.subarray(view.length - payloadBytes);
-      const hashes = payload === null ? null : hashesOf(core, payload, count);
-      const done = core.track(
-        { sequence, kind, lba, count, location, mode: request.mode, payload, hashes },
-        request.signal,
-      );
       // It may fail while a later piece of the same write waits for room, before anybody looks at it.
       done.catch(() => {});
-      core.onAppended?.(appended);
-      core.onWork();
       return { done };
     }
+  }
+
+  /** Resolves when the entry has met its mode. null: there is no room for it in the log now. */
+  #appendNow(what: NewEntry, { mode, signal }: AppendRequest): Promise<void> | null {
+    const core = this.#core;
+    const { kind, lba, count, parts } = what;
+    const appended = core.log.append(kind, lba, count, parts);
+    if (appended === null) return null;
+    const { sequence, location, view } = appended;
+    const payload = parts === null ? null : view.subarray(view.length - payloadBytesOf(what));
+    const hashes = payload === null ? null : hashesOf(core, payload, count);
+    const done = core.track({ sequence, kind, lba, count, location, mode, payload, hashes }, signal);
+    core.onAppended?.(appended);
+    core.onWork();
+    return done;
   }
 
   async #prepareEdges(lbas: readonly number[], deadlineMs: number, signal?: AbortSignal): Promise<Edge[]> {
@@ -189,6 +226,10 @@ export class Appender {
     if ((pending.newestOf(lba)?.sequence ?? 0) > through) return true;
     return halves.droppedThrough > through || halves.newestOf(lba) > through;
   }
+}
+
+function payloadBytesOf({ parts, count }: NewEntry): number {
+  return parts === null ? 0 : count * BLOCK_BYTES;
 }
 
 export function hashesOf(core: VolumeCore, payload: Uint8Array, count: number): Uint32Array {

@@ -54,7 +54,12 @@ export class CpRunner {
     this.#startTimer();
     this.#sealIfDirty();
     this.#isWanted = true;
-    this.#running ??= this.#run();
+    if (this.#running === null && this.#hasWork) this.#running = this.#run();
+  }
+
+  get #hasWork(): boolean {
+    const { halves, store } = this.#core;
+    return halves.isAnyDue || store.suspects.size > 0 || store.hasFreeWork;
   }
 
   /** Seals what is dirty and resolves with the number of the CP that holds it, once it is committed. */

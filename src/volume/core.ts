@@ -10,7 +10,7 @@ import { MirrorvolError } from "../kernel/errors.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { Log } from "../log/log.ts";
 import type { AppendedEntry } from "../log/types.ts";
-import { offAbort, onAbort } from "./aborts.ts";
+import { settleOnce } from "./aborts.ts";
 import type { VolumeConfig } from "./config.ts";
 import { Halves } from "./halves.ts";
 import { type Frontier, isContent, type PendingEntry, PendingQueue } from "./pending.ts";
@@ -108,13 +108,18 @@ export class VolumeCore {
     this.onWork();
   }
 
+  /** Clients may go on, without waiting for anything. */
+  get isPassable(): boolean {
+    return this.#gate === "open" && this.#failure === null && this.#replayedThrough === 0;
+  }
+
   /** Resolves when clients may go on; throws when they may not, or may not before the deadline. */
   async pass(signal?: AbortSignal, deadlineMs?: number): Promise<void> {
     for (;;) {
       signal?.throwIfAborted();
       if (this.#failure) throw this.#failure;
       if (typeof this.#gate === "object") throw this.#gate.refused;
-      if (this.#gate === "open" && this.#replayedThrough === 0) return;
+      if (this.isPassable) return;
       await this.#wait(this.#gateWaiters, signal, deadlineMs);
     }
   }
@@ -377,23 +382,4 @@ export class VolumeCore {
   #release(): void {
     this.log.releaseThrough(Math.min(this.pending.acknowledged, this.#forwarded));
   }
-}
-
-/** Settles a promise once, also when the signal comes first, and lets go of the signal then. */
-function settleOnce(
-  resolve: () => void,
-  reject: (error: unknown) => void,
-  signal: AbortSignal | undefined,
-  onGivenUp: () => void,
-): (error: unknown) => void {
-  const abort = () => {
-    onGivenUp();
-    reject(signal?.reason);
-  };
-  if (signal !== undefined) onAbort(signal, abort);
-  return (error) => {
-    if (signal !== undefined) offAbort(signal, abort);
-    if (error) reject(error);
-    else resolve();
-  };
 }

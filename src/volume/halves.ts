@@ -52,6 +52,11 @@ export class Halves {
     return this.#halves.filter((half) => half.seal !== null && !half.isCommitted);
   }
 
+  /** A seal has met its mode, and its CP is not committed. */
+  get isAnyDue(): boolean {
+    return this.#halves.some((half) => half.isSealAcknowledged && !half.isCommitted);
+  }
+
   get dirtyBlocks(): number {
     return this.#halves.reduce((sum, half) => (half.isCommitted ? sum : sum + half.index.count), 0);
   }

@@ -132,10 +132,11 @@ export class RunWriter {
     if (segment === null) throw new MirrorvolError("ERR_NO_SPACE", "no empty segment is left on the members");
     const { geometry, written } = ledger.get(segment);
     const rowsMax = Math.max(4, Math.floor(RUN_BYTES_MAX / UNIT_BYTES / (geometry.k + geometry.m)));
-    const rows = Math.min(rowsMax, segmentStripes - written);
+    const recordsMax = describedMax(Math.min(rowsMax, segmentStripes - written) * geometry.k);
+    // What a full run takes: with one data unit a row the last row may be of no use, and the next run begins there.
+    const rows = Math.ceil((recordsMax + summaryPartCount(recordsMax)) / geometry.k);
     const firstStripe = segment * segmentStripes + written;
     const run = await raid.beginRun(segment, firstStripe, rows);
-    const recordsMax = describedMax(rows * geometry.k);
     return { run, segment, firstStripe, k: geometry.k, records: [], places: new Set(), recordsMax };
   }
 }

@@ -30,6 +30,11 @@ export function limitBlocks({ store }: VolumeCore): number {
   return Math.floor(segments * segmentStripes * store.dataUnitsNow * PAYLOAD_SHARE);
 }
 
+/** So many blocks may be appended, even if all of them are new to the volume. */
+export function fitsLimit(core: VolumeCore, count: number): boolean {
+  return core.store.usedBlocks() + dirtyBlocks(core) + count <= limitBlocks(core);
+}
+
 /**
  * Throws ERR_NO_SPACE when the blocks cannot be written. Otherwise returns the question to be asked once more in
  * the very step that appends them, because other writes may have taken the room meanwhile.
@@ -41,11 +46,11 @@ export async function findRoom(
   deadlineMs: number,
   signal?: AbortSignal,
 ): Promise<() => boolean> {
-  const fitsLimit = () => core.store.usedBlocks() + dirtyBlocks(core) + count <= limitBlocks(core);
-  if (fitsLimit()) return fitsLimit;
+  const fits = () => fitsLimit(core, count);
+  if (fits()) return fits;
   for (;;) {
     const added = await core.reading.add(firstUnmapped(core, lba, count));
-    const isRoom = added === null ? () => mayOverwrite(core, count) : fitsLimit;
+    const isRoom = added === null ? () => mayOverwrite(core, count) : fits;
     if (isRoom()) return isRoom;
     const leftMs = deadlineMs - core.world.clock.nowMs();
     const isComing = added === null ? core.store.isPinned : isRoomForNew(core, count);

@@ -1,5 +1,14 @@
 // Threads for file work: what they did is what they said, and what the system refuses is told as it is elsewhere.
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { DiskOperation } from "../../src/io/disk.ts";
@@ -40,6 +49,35 @@ async function withFile(flags: string, use: (fd: number, path: string) => Promis
     closeSync(fd);
   }
 }
+
+// The first one: there is no thread yet.
+test("a notice that comes late makes a thread do nothing twice, and answers for no other job", async () => {
+  const { notify } = Atomics;
+  await withFile("w+", async (fd) => {
+    const commit = (at: number, value: number) =>
+      inThread("commit", fd, [{ offset: at * BLOCK, buffer: new Uint8Array(BLOCK).fill(value) }]);
+    // Late enough for the thread, which is just starting, to see what is asked by itself, do it, and go to sleep.
+    Atomics.notify = ((words: Int32Array, at: number) => {
+      const until = performance.now() + 50;
+      while (performance.now() < until);
+      return notify(words, at);
+    }) as typeof Atomics.notify;
+    try {
+      assert.is(await commit(0, 2), null);
+    } finally {
+      Atomics.notify = notify;
+    }
+    assert.is(await commit(1, 3), null);
+    // Somebody else writes there: the thread must not do it once more.
+    for (let look = 0; look < 20; look++) {
+      for (const at of [0, 1]) writeSync(fd, new Uint8Array(BLOCK).fill(9), 0, BLOCK, at * BLOCK);
+      await new Promise((resolve) => setTimeout(resolve, 2));
+      const found = new Uint8Array(2 * BLOCK);
+      readSync(fd, found, 0, found.length, 0);
+      assert.equal([...new Set(found)], [9]);
+    }
+  });
+});
 
 test("what is committed is in the file, what is read is in its buffers", async () => {
   await withFile("w+", async (fd, path) => {
@@ -84,6 +122,34 @@ test("a sync that fails is fatal for the disk", async () => {
   assert.is((await disk.submit(batch))[0] === null, false, "nothing goes to it any more");
   assert.is(await codeOf(disk.commit(batch)), "ERR_DISK_FAILED");
   await disk.close();
+});
+
+test("a disk is closed when nothing reads from it any more, also where a thread could not read all", async () => {
+  const paths = ["short", "other"].map((name) => join(folder, name));
+  writeFileSync(paths[0]!, new Uint8Array(16 * BLOCK).fill(1));
+  writeFileSync(paths[1]!, new Uint8Array(256 * BLOCK).fill(2));
+  for (let round = 0; round < 10; round++) {
+    const fd = openSync(paths[0]!, "r+");
+    const disk = new NodeDisk({ path: paths[0]!, fd, bytes: 256 * BLOCK, isReadOnly: false });
+    const batch: DiskOperation[] = [0, 2, 4, 6, 128].map((at) => ({
+      kind: "read",
+      offset: at * BLOCK,
+      buffer: new Uint8Array(BLOCK),
+    }));
+    const reading = disk.submit(batch);
+    // The next file gets the same number.
+    const closing = disk.close().then(() => openSync(paths[1]!, "r"));
+    const results = await reading;
+    assert.equal(
+      results.map((error) => error === null),
+      [true, true, true, true, false],
+    );
+    assert.equal(
+      batch.map(({ buffer }) => buffer[0]),
+      [1, 1, 1, 1, 0],
+    );
+    closeSync(await closing);
+  }
 });
 
 test("each job is done when it is said to be, however fast they follow one another", async () => {

@@ -1,4 +1,5 @@
 // Copies that fail while the log is in use, and the order in which the owner hears of it.
+import { BLOCK_BYTES } from "../../assembly/format.ts";
 import type { Disk, DiskOperation, Storage } from "../../src/io/disk.ts";
 import { assert, suite } from "../support/harness.ts";
 import { MemoryStorage } from "../support/memory_storage.ts";
@@ -103,7 +104,12 @@ test("when both copies fail the log fails: nobody is told that anything is durab
     onCopyFailed: async (copy) => void failedCopies.push(copy),
     onFailed: (error) => failures.push((error as Error & { code: string }).code),
   });
-  await writeMany(log, [1]);
+  const { location, view } = appendWrite(log, 1)!;
+  const written = view.slice(-BLOCK_BYTES);
+  await log.whenDurable(1);
+  const out = new Uint8Array(BLOCK_BYTES);
+  assert.equal(await log.readBlocks([location], [out], () => true), []);
+  assert.equal(out, written);
   storage.isFaulty = (what) => what === "sync";
   appendWrite(log, 2);
   appendWrite(log, 3);
@@ -117,6 +123,11 @@ test("when both copies fail the log fails: nobody is told that anything is durab
   assert.is(log.durable, 1);
   assert.throws(() => appendWrite(log, 4), code("ERR_LOG_FAILED"));
   assert.is((await rejection(log.whenDurable(9))).code, "ERR_LOG_FAILED");
+  const lost = await log.readBlocks([location], [out], () => true);
+  assert.equal(
+    lost.map(({ index, error }) => [index, (error as { code: string }).code]),
+    [[0, "ERR_LOG_CORRUPT"]],
+  );
   await log.close();
 });
 

@@ -5,6 +5,24 @@ import type { Mutant } from "./mutant.ts";
 
 export const OF_COMMITS: readonly Mutant[] = [
   {
+    name: "next-run-begins-in-the-one-before",
+    rules: ["4.1"],
+    promise: "a run begins behind the one before it, which may still be on its way",
+    file: "src/volume/run_writer.ts",
+    original: "const rows = Math.ceil((recordsMax + summaryPartCount(recordsMax)) / geometry.k);",
+    replacement: "const rows = Math.min(rowsMax, segmentStripes - written);",
+    killers: ["volume/runs"],
+  },
+  {
+    name: "abandoned-run-not-waited-for",
+    rules: ["4.2"],
+    promise: "an abandoned transaction is on its way to no member when the next one begins",
+    file: "src/volume/run_writer.ts",
+    original: "await this.#writing?.done.catch(() => {});",
+    replacement: "",
+    killers: ["volume/runs"],
+  },
+  {
     name: "superblocks-before-the-members",
     rules: ["4.2", "D"],
     promise: "everything that a superblock names is synced before it moves",
@@ -403,8 +421,8 @@ export const OF_COMMITS: readonly Mutant[] = [
     rules: ["5.7", "A"],
     promise: "nothing is served before what the log held when it was opened is visible",
     file: "src/volume/core.ts",
-    original: '      if (this.#gate === "open" && this.#replayedThrough === 0) return;',
-    replacement: '      if (this.#gate === "open") return;',
+    original: 'return this.#gate === "open" && this.#failure === null && this.#replayedThrough === 0;',
+    replacement: 'return this.#gate === "open" && this.#failure === null;',
     killers: ["volume/members"],
   },
   {
