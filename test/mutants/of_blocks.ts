@@ -253,7 +253,7 @@ export const OF_BLOCKS: readonly Mutant[] = [
     rules: ["G", "4.3"],
     promise: "a CP takes blocks from the log only if they fit the hash that the CP data name",
     file: "src/volume/consistency_point.ts",
-    original: "return hashEquals(actual, 0, hashes, at);",
+    original: "return hashEquals(actual, 0, hashes, hashAt(index));",
     replacement: "return hashEquals(actual, 0, actual, 0);",
     killers: ["volume/logcopies", "replication/repair"],
   },

@@ -12,13 +12,18 @@ const test = suite("small cache");
 /** Of the container map alone, more leaves than the sixteen nodes that are always kept. */
 const BLOCKS = 9216;
 const BLOCKS_PER_WRITE = 128;
-const SCATTERED = 61;
+/** So that the changed blocks are more than one batch of a consistency point (cp_apply.ts), across many leaves. */
+const SCATTERED = 23;
+/** So that a batch ends in the middle of a leaf, which is opened again for the next one. */
+const TOGETHER = { from: 64, to: 100 };
 
 test("a consistency point that changes blocks all over the volume reads back nodes that it placed itself", async () => {
   const config = smallConfig({
     sizeBytes: BLOCKS * BLOCK_BYTES,
     memberBytes: 20 * 1024 * 1024,
     cacheBytes: BLOCK_BYTES,
+    // A round of writes is one consistency point.
+    logBytes: 16 * 1024 * 1024,
   });
   const storage = new MemoryStorage();
   await makeVolume(storage, config);
@@ -31,6 +36,8 @@ test("a consistency point that changes blocks all over the volume reads back nod
   await volume.consistencyPoint();
   for (let round = 0; round < 4; round++) {
     for (let lba = round; lba < BLOCKS; lba += SCATTERED)
+      await volume.write(lba * BLOCK_BYTES, content(lba, round));
+    for (let lba = TOGETHER.from; lba < TOGETHER.to; lba++)
       await volume.write(lba * BLOCK_BYTES, content(lba, round));
     await volume.consistencyPoint();
   }
