@@ -50,16 +50,14 @@ async function withFile(flags: string, use: (fd: number, path: string) => Promis
   }
 }
 
-// The first one: there is no thread yet.
 test("a notice that comes late makes a thread do nothing twice, and answers for no other job", async () => {
   const { notify } = Atomics;
   await withFile("w+", async (fd) => {
     const commit = (at: number, value: number) =>
       inThread("commit", fd, [{ offset: at * BLOCK, buffer: new Uint8Array(BLOCK).fill(value) }]);
-    // Late enough for the thread, which is just starting, to see what is asked by itself, do it, and go to sleep.
+    const asked: Int32Array[] = [];
     Atomics.notify = ((words: Int32Array, at: number) => {
-      const until = performance.now() + 50;
-      while (performance.now() < until);
+      asked.push(words);
       return notify(words, at);
     }) as typeof Atomics.notify;
     try {
@@ -67,6 +65,12 @@ test("a notice that comes late makes a thread do nothing twice, and answers for 
     } finally {
       Atomics.notify = notify;
     }
+    // The thread has gone to sleep, and hears of that job once more.
+    for (let round = 0; round < 3; round++) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      notify(asked[0]!, 0);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20));
     assert.is(await commit(1, 3), null);
     // Somebody else writes there: the thread must not do it once more.
     for (let look = 0; look < 20; look++) {
