@@ -63,7 +63,11 @@ export async function writeDisk(disk: Disk, offset: number, buffer: Uint8Array):
 
 /** Writes the batch and makes it durable, or throws. */
 export async function commitToDisk(disk: Disk, batch: readonly DiskOperation[]): Promise<void> {
-  if (disk.commit !== undefined) return disk.commit(batch);
+  await (disk.commit?.(batch) ?? submitAndSync(disk, batch));
+}
+
+/** The same in two steps, which every disk can do. */
+export async function submitAndSync(disk: Disk, batch: readonly DiskOperation[]): Promise<void> {
   for (const error of await disk.submit(batch)) if (error !== null) throw error;
   await disk.sync();
 }

@@ -4,7 +4,7 @@
 // A write and the sync behind it are one job, and so are hundreds of small reads. Bytes go through memory that is
 // shared with the thread: a copy of them costs less than a way through the pool.
 //
-//   - a thread has one job at a time; when none is free, `take` says so, and the caller uses the runtime's pool;
+//   - a thread has one job at a time; when none is free, `runInThread` says so, and the caller uses the runtime's pool;
 //   - threads come with load: one more whenever so many jobs found none free, up to a few. An idle process has none;
 //   - a thread that works keeps the process alive, one that waits does not.
 //

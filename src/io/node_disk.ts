@@ -16,7 +16,7 @@
 // job for a thread (file_threads.ts), if one is free.
 
 import fs from "node:fs";
-import type { Disk, DiskOperation } from "./disk.ts";
+import { type Disk, type DiskOperation, submitAndSync } from "./disk.ts";
 import { diskError, refuseOperation } from "./disk_errors.ts";
 import { type JobError, type Piece, readInTurn, runInThread } from "./file_threads.ts";
 
@@ -93,8 +93,7 @@ export class NodeDisk implements Disk {
     const isSyncing = this.#runningSync !== null || this.#nextSync !== null;
     const job = isSyncing ? null : runInThread("commit", this.#piecesOf(batch));
     if (job !== null) return (this.#runningSync = this.#commitInThread(batch, job));
-    for (const error of await this.submit(batch)) if (error) throw error;
-    await this.sync();
+    await submitAndSync(this, batch);
   }
 
   async sync(): Promise<void> {

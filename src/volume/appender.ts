@@ -4,7 +4,7 @@
 // Completing a partial block may read from the members, and somebody may change the block meanwhile: then it is
 // completed again. The check and the append are one synchronous step.
 import { BLOCK_BYTES, ENTRY_KIND_TRIM, ENTRY_KIND_WRITE } from "../../assembly/format.ts";
-import { verifier } from "./consistency_point.ts";
+import { hashChecker } from "./consistency_point.ts";
 import type { VolumeCore } from "./core.ts";
 import type { PendingEntry, WriteMode } from "./pending.ts";
 import { findRoom, fitsLimit } from "./space.ts";
@@ -54,14 +54,12 @@ export class Appender {
 
   /** Nearly every write is one entry of whole blocks, and nothing has to be waited for before it is appended. */
   #writeNow(offset: number, data: Uint8Array, request: AppendRequest): Promise<void> | null {
-    const core = this.#core;
-    const isEntry = data.length > 0 && data.length <= core.log.entryPayloadMax;
+    const isEntry = data.length > 0 && data.length <= this.#core.log.entryPayloadMax;
     if (!isEntry || offset % BLOCK_BYTES !== 0 || data.length % BLOCK_BYTES !== 0) return null;
     const count = data.length / BLOCK_BYTES;
-    const isPassable = core.isPassable && !request.signal?.aborted;
-    if (!isPassable || !fitsLimit(core, count) || core.log.needsSeal(data.length)) return null;
+    if (!fitsLimit(this.#core, count)) return null;
     const what = { kind: ENTRY_KIND_WRITE, lba: offset / BLOCK_BYTES, count, parts: [data] };
-    return this.#appendNow(what, request);
+    return this.#appendUnlessWaiting(what, request);
   }
 
   async #writePieces(offset: number, data: Uint8Array, request: AppendRequest): Promise<void> {
@@ -91,10 +89,8 @@ export class Appender {
 
   /** Also so that nothing that is asked for later in the same turn overtakes it. */
   #trimNow(lba: number, count: number, request: AppendRequest): Promise<void> | null {
-    const core = this.#core;
     if (count <= 0 || count > TRIM_BLOCKS_PER_ENTRY) return null;
-    if (!core.isPassable || request.signal?.aborted || core.log.needsSeal(0)) return null;
-    return this.#appendNow({ kind: ENTRY_KIND_TRIM, lba, count, parts: null }, request);
+    return this.#appendUnlessWaiting({ kind: ENTRY_KIND_TRIM, lba, count, parts: null }, request);
   }
 
   async #trimPieces(first: number, end: number, request: AppendRequest): Promise<void> {
@@ -166,6 +162,13 @@ export class Appender {
     }
   }
 
+  /** Without waiting for the gate or a seal; null: one of them, or room in the log, has to be waited for. */
+  #appendUnlessWaiting(what: NewEntry, request: AppendRequest): Promise<void> | null {
+    const { isPassable, log } = this.#core;
+    if (!isPassable || request.signal?.aborted || log.needsSeal(payloadBytesOf(what))) return null;
+    return this.#appendNow(what, request);
+  }
+
   /** Resolves when the entry has met its mode. null: there is no room for it in the log now. */
   #appendNow(what: NewEntry, { mode, signal }: AppendRequest): Promise<void> | null {
     const core = this.#core;
@@ -216,8 +219,8 @@ export class Appender {
       return;
     }
     // A replayed entry that waits for the mirror: it is in the log's files only.
-    const verify = verifier(this.#core, entry.hashes, index * 4);
-    await this.#core.log.read(entry.location + index, BLOCK_BYTES, block, verify);
+    const isRight = hashChecker(this.#core, entry.hashes, (at) => at * 4);
+    await this.#core.log.read(entry.location + index, BLOCK_BYTES, block, (bytes) => isRight(index, bytes));
   }
 
   /** Has an entry behind that one changed the block, be it pending, visible, or in the image already? */

@@ -215,15 +215,7 @@ function locationOf(half: HalfIndex, cpData: CpData, index: number): number | nu
     : null;
 }
 
-export function verifier(core: VolumeCore, hashes: Uint32Array, at: number): (block: Uint8Array) => boolean {
-  const actual = new Uint32Array(4);
-  return (block) => {
-    core.kernel.hashBlock(block, actual);
-    return hashEquals(actual, 0, hashes, at);
-  };
-}
-
-/** The same for many: `hashAt` says where a block's hash stands. */
+/** Says whether a block is the one whose hash stands at `hashAt(index)`. */
 export function hashChecker(
   core: VolumeCore,
   hashes: Uint32Array,

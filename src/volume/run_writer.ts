@@ -39,8 +39,6 @@ export class RunWriter {
   readonly #options: RunWriterOptions;
   #open: OpenRun | null = null;
   #writing: { readonly places: ReadonlySet<number>; readonly done: Promise<void> } | null = null;
-  /** Blocks written so far, summaries not counted. */
-  placed = 0;
 
   constructor(options: RunWriterOptions) {
     this.#options = options;
@@ -62,7 +60,6 @@ export class RunWriter {
     open.records.push(record);
     open.places.add(pvbn);
     this.#options.ledger.addLive(open.segment, 1);
-    this.placed++;
     return pvbn;
   }
 

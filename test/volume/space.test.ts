@@ -47,6 +47,14 @@ async function writeTo(volume: Volume, model: Model, lba: number, version: numbe
   model.write(lba * BLOCK_BYTES, content(lba, version));
 }
 
+/** Until nothing is counted any more. */
+async function untilItStalls(count: () => number): Promise<void> {
+  for (let seen = -1; seen !== count(); ) {
+    seen = count();
+    for (let turn = 0; turn < 1500; turn++) await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
 async function codeOf(work: Promise<unknown>): Promise<string> {
   try {
     await work;
@@ -286,11 +294,7 @@ test("pinned and full: overwriting waits for the release instead of stopping the
       written++;
     }
   })();
-  let seen = -1;
-  while (seen !== written) {
-    seen = written;
-    for (let turn = 0; turn < 1500; turn++) await new Promise((resolve) => setImmediate(resolve));
-  }
+  await untilItStalls(() => written);
   assert.is(volume.status().state, "serving");
   assert.ok(written < end, "a full volume has no room for two images");
   expectBytes((await pinned.blocks([0]))[0]!, content(0, 1));
@@ -321,11 +325,7 @@ test("pinned and full: a new block waits for the release too, since what was ove
       added++;
     }
   })();
-  let seen = -1;
-  while (seen !== added) {
-    seen = added;
-    for (let turn = 0; turn < 1500; turn++) await new Promise((resolve) => setImmediate(resolve));
-  }
+  await untilItStalls(() => added);
   assert.ok(added < 100, `there was room for ${added} blocks more`);
   pinned.release();
   await adding;
